@@ -1,0 +1,163 @@
+//! A short memory of verified tokens, because a signature check costs more than
+//! everything else here together.
+//!
+//! Only verified tokens enter, so nobody without a valid token can fill it. Keys
+//! are SHA-256 digests: the tokens themselves are not kept.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::credential::Digest;
+use crate::identity::Identity;
+
+/// Longest that a verification is remembered, milliseconds.
+const CACHE_MAX_AGE_MS: i64 = 60_000;
+/// Most tokens remembered in one shard.
+const SHARD_MAX_ENTRIES: usize = 256;
+/// Independently locked parts.
+const SHARDS: usize = 16;
+/// Larger tokens are verified every time, which bounds the memory used.
+const CACHED_TOKEN_MAX_BYTES: usize = 4 * 1024;
+
+struct Entry {
+    identity: Arc<Identity>,
+    verified_ms: i64,
+    until_ms: i64,
+}
+
+impl Entry {
+    /// A clock that ran back makes an entry unusable rather than older checks valid.
+    fn holds_at(&self, now_ms: i64) -> bool {
+        self.verified_ms <= now_ms && now_ms < self.until_ms
+    }
+}
+
+type Shard = HashMap<Digest, Entry>;
+
+/// Verified tokens by digest.
+#[derive(Default)]
+pub(crate) struct TokenCache {
+    shards: [Mutex<Shard>; SHARDS],
+}
+
+impl TokenCache {
+    fn shard(&self, digest: &Digest) -> Option<MutexGuard<'_, Shard>> {
+        let index = usize::from(*digest.first()?) % SHARDS;
+        // A panic between two map operations leaves the map whole.
+        Some(
+            self.shards
+                .get(index)?
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
+    pub(crate) fn get(&self, digest: &Digest, now_ms: i64) -> Option<Arc<Identity>> {
+        let shard = self.shard(digest)?;
+        let entry = shard.get(digest).filter(|entry| entry.holds_at(now_ms))?;
+        Some(Arc::clone(&entry.identity))
+    }
+
+    /// Remembers a token of `token_bytes` until it expires, at most [`CACHE_MAX_AGE_MS`].
+    pub(crate) fn put(
+        &self,
+        digest: Digest,
+        token_bytes: usize,
+        identity: Arc<Identity>,
+        now_ms: i64,
+    ) {
+        if token_bytes > CACHED_TOKEN_MAX_BYTES {
+            return;
+        }
+        let age_end_ms = now_ms.saturating_add(CACHE_MAX_AGE_MS);
+        let until_ms = identity
+            .expires_ms
+            .map_or(age_end_ms, |end| end.min(age_end_ms));
+        let Some(mut shard) = self.shard(&digest) else {
+            return;
+        };
+        if shard.len() >= SHARD_MAX_ENTRIES {
+            shard.retain(|_, entry| entry.holds_at(now_ms));
+        }
+        if shard.len() >= SHARD_MAX_ENTRIES {
+            shard.clear();
+        }
+        shard.insert(
+            digest,
+            Entry {
+                identity,
+                verified_ms: now_ms,
+                until_ms,
+            },
+        );
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.shards
+            .iter()
+            .map(|shard| shard.lock().unwrap().len())
+            .sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credential::{credential, digest_of};
+    use lictor_proto::call::CredentialKind;
+
+    fn identity(expires_ms: Option<i64>) -> Arc<Identity> {
+        Arc::new(Identity {
+            tenant: "default".to_owned(),
+            subject: None,
+            agent: None,
+            delegation: Vec::new(),
+            credential: credential(CredentialKind::Jwt, &[]),
+            expires_ms,
+            roles: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn an_entry_ends_after_its_age() {
+        let cache = TokenCache::default();
+        let key = digest_of("a");
+        cache.put(key, 100, identity(None), 1_000);
+        assert!(cache.get(&key, 1_000).is_some());
+        assert!(cache.get(&key, 1_000 + CACHE_MAX_AGE_MS - 1).is_some());
+        assert!(cache.get(&key, 1_000 + CACHE_MAX_AGE_MS).is_none());
+        assert!(cache.get(&key, 999).is_none());
+        assert!(cache.get(&digest_of("b"), 1_000).is_none());
+    }
+
+    #[test]
+    fn an_entry_ends_with_its_token() {
+        let cache = TokenCache::default();
+        let key = digest_of("a");
+        cache.put(key, 100, identity(Some(1_500)), 1_000);
+        assert!(cache.get(&key, 1_499).is_some());
+        assert!(cache.get(&key, 1_500).is_none());
+    }
+
+    #[test]
+    fn large_tokens_are_not_remembered() {
+        let cache = TokenCache::default();
+        let (fits, large) = (digest_of("a"), digest_of("b"));
+        cache.put(fits, CACHED_TOKEN_MAX_BYTES, identity(None), 0);
+        cache.put(large, CACHED_TOKEN_MAX_BYTES + 1, identity(None), 0);
+        assert!(cache.get(&fits, 0).is_some());
+        assert!(cache.get(&large, 0).is_none());
+    }
+
+    #[test]
+    fn the_number_of_entries_is_bounded() {
+        let cache = TokenCache::default();
+        for index in 0..20_000u32 {
+            cache.put(digest_of(&index.to_string()), 100, identity(None), 0);
+        }
+        assert!(cache.len() <= SHARDS * SHARD_MAX_ENTRIES);
+        let last = digest_of("19999");
+        assert!(cache.get(&last, 0).is_some());
+    }
+}

@@ -1,0 +1,67 @@
+//! The header: which algorithm and key, and nothing that could steer us to
+//! another key.
+
+use lictor_proto::json::Node;
+
+use super::id_text;
+use crate::error::{AuthError, shown};
+use crate::jwks::Algorithm;
+
+/// Members by which a token would bring its own key, or change how it is read.
+/// Unknown members are ignored (RFC 7515); these are refused.
+const REFUSED: [&str; 8] = ["jwk", "jku", "x5u", "x5c", "crit", "b64", "enc", "zip"];
+/// Members that are read.
+const READ: [&str; 3] = ["alg", "kid", "typ"];
+
+/// What is used of a header.
+pub(super) struct Header {
+    pub(super) algorithm: Algorithm,
+    pub(super) kid: Option<String>,
+}
+
+impl Header {
+    pub(super) fn read(node: &Node) -> Result<Self, AuthError> {
+        let known: Vec<&str> = REFUSED.iter().chain(&READ).copied().collect();
+        let refused = node
+            .members()
+            .iter()
+            .map(|member| &*member.key)
+            .find(|key| REFUSED.contains(key))
+            .or_else(|| node.case_variant_of(&known));
+        if let Some(name) = refused {
+            return Err(AuthError::HeaderRefused { name: shown(name) });
+        }
+        let algorithm = algorithm(node)?;
+        check_type(node)?;
+        let kid = match node.get("kid") {
+            None => None,
+            Some(kid) => Some(id_text(kid, "kid")?.to_owned()),
+        };
+        Ok(Self { algorithm, kid })
+    }
+}
+
+fn algorithm(node: &Node) -> Result<Algorithm, AuthError> {
+    let name = node
+        .get("alg")
+        .and_then(Node::as_str)
+        .ok_or(AuthError::TokenMalformed {
+            part: "token's header",
+            why: "it has no text `alg`",
+        })?;
+    Algorithm::from_name(name).ok_or_else(|| AuthError::AlgorithmRefused { alg: shown(name) })
+}
+
+/// Absent, `JWT` or `at+jwt`; a media type, so case does not matter and
+/// `application/` may precede it. Keeps tokens made for other ends out.
+fn check_type(node: &Node) -> Result<(), AuthError> {
+    let Some(typ) = node.get("typ") else {
+        return Ok(());
+    };
+    let text = typ.as_str().unwrap_or_default();
+    let lower = text.to_ascii_lowercase();
+    match lower.strip_prefix("application/").unwrap_or(&lower) {
+        "jwt" | "at+jwt" => Ok(()),
+        _ => Err(AuthError::TypeRefused { typ: shown(text) }),
+    }
+}
