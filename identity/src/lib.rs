@@ -5,7 +5,8 @@
 //! In the order that a credential flows:
 //!
 //! - [`presented`]: what came with the request.
-//! - [`settings`]: which issuers, keys and tenants are believed.
+//! - [`settings`]: which issuers, keys and tenants are believed; [`config`] reads
+//!   them from files.
 //! - [`authenticator`]: one function from the one to an [`Identity`], or an
 //!   [`AuthError`] with a reason id.
 //! - [`jwks`], `jwt`, `cache`: signed tokens; strict reading, signatures, claims,
@@ -20,13 +21,14 @@
 //! - [`secret`]: texts that are wiped and not shown.
 //! - [`files`]: the only file access here: secrets in files that nobody else reads.
 //!
-//! All but [`files`] and the loaders of [`keys`] is pure over bytes and `now_ms`
+//! All but [`files`], [`config`] and the loaders of [`keys`] is pure over bytes and `now_ms`
 //! (unix milliseconds).
 
 pub mod api_key;
 pub mod assertion;
 pub mod authenticator;
 mod cache;
+pub mod config;
 mod credential;
 pub mod door;
 pub mod error;

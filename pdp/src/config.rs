@@ -1,0 +1,171 @@
+//! `[pdp]` and `[audit]` of `lictor.toml`.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use lictor_identity::Role;
+use serde::{Deserialize, Serialize};
+
+/// `[pdp]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PdpConfig {
+    /// Where gRPC and REST are served.
+    pub listen: SocketAddr,
+    /// Unix socket, besides `listen`.
+    pub socket: Option<PathBuf>,
+    /// Archive or folder of the bundle.
+    pub bundle: PathBuf,
+    /// Public keys (PEM) that may sign bundles.
+    pub trust_keys: Vec<PathBuf>,
+    /// How many of them must have signed.
+    pub required_signatures: usize,
+    /// Scope that signatures must name.
+    pub scope: String,
+    /// Bundles of a lower version are refused.
+    pub min_version: u64,
+    /// Keys, the last good bundle and the version floor.
+    pub state_dir: PathBuf,
+    /// Bearer token of the enforcement points; default `<state_dir>/pep.token`.
+    pub token_file: Option<PathBuf>,
+    /// Bearer token of operators; default `<state_dir>/operator.token`.
+    pub operator_token_file: Option<PathBuf>,
+    /// Roles of the socket's peers by user id; default: our own user id is
+    /// operator and auditor.
+    pub peers: BTreeMap<String, Vec<Role>>,
+    /// Accept unsigned bundles. Only on a loopback address; marked in every record.
+    pub insecure_dev: bool,
+    /// How often the bundle is looked at, in milliseconds.
+    pub poll_ms: u64,
+    /// How long calls in flight may take at shutdown, in milliseconds.
+    pub drain_ms: u64,
+}
+
+impl Default for PdpConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7070)),
+            socket: None,
+            bundle: PathBuf::from("bundle.tar.gz"),
+            trust_keys: Vec::new(),
+            required_signatures: 1,
+            scope: String::new(),
+            min_version: 0,
+            state_dir: PathBuf::from("state"),
+            token_file: None,
+            operator_token_file: None,
+            peers: BTreeMap::new(),
+            insecure_dev: false,
+            poll_ms: 500,
+            drain_ms: 10_000,
+        }
+    }
+}
+
+/// `[audit]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuditConfig {
+    /// Where the log files are.
+    pub dir: PathBuf,
+    /// How safe a record must be before its decision is released.
+    pub durability: DurabilityRule,
+    /// First part of the checkpoints' origin.
+    pub deployment: String,
+}
+
+impl Default for AuditConfig {
+    fn default() -> Self {
+        Self {
+            dir: PathBuf::from("audit"),
+            durability: DurabilityRule::ByEffect,
+            deployment: "lictor".to_owned(),
+        }
+    }
+}
+
+/// How safe a record must be before its decision is released.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DurabilityRule {
+    /// On disk for effects mutate, egress and exec, bounded for none.
+    ByEffect,
+    /// Always on disk.
+    Sync,
+    /// Within 10 ms or 4,096 records.
+    Bounded,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Unsigned bundles where others can reach us.
+    #[error("`insecure_dev` is refused on `{0}`: listen on a loopback address or sign the bundle")]
+    InsecureAddress(IpAddr),
+    /// No key and not insecure.
+    #[error("`trust_keys` is empty: name the public keys that may sign bundles, or use --insecure-dev on a loopback address")]
+    NoTrustKeys,
+    /// A peer is not a user id.
+    #[error("`{0}` in [pdp.peers] is not a user id: use a number")]
+    Peer(String),
+}
+
+impl PdpConfig {
+    /// Checks what belongs together.
+    ///
+    /// # Errors
+    /// [`ConfigError`] says what to change.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.insecure_dev && !self.listen.ip().is_loopback() {
+            return Err(ConfigError::InsecureAddress(self.listen.ip()));
+        }
+        if !self.insecure_dev && self.trust_keys.is_empty() {
+            return Err(ConfigError::NoTrustKeys);
+        }
+        self.peer_roles().map(|_| ())
+    }
+
+    /// Roles of the socket's peers by user id.
+    ///
+    /// # Errors
+    /// [`ConfigError::Peer`].
+    pub fn peer_roles(&self) -> Result<Vec<(u32, Vec<Role>)>, ConfigError> {
+        let parse = |(uid, roles): (&String, &Vec<Role>)| {
+            let number = uid.parse().map_err(|_| ConfigError::Peer(uid.clone()))?;
+            Ok((number, roles.clone()))
+        };
+        self.peers.iter().map(parse).collect()
+    }
+
+    /// Where the enforcement points' token is.
+    #[must_use]
+    pub fn pep_token_path(&self) -> PathBuf {
+        self.token_file.clone().unwrap_or_else(|| self.state_dir.join("pep.token"))
+    }
+
+    /// Where the operators' token is.
+    #[must_use]
+    pub fn operator_token_path(&self) -> PathBuf {
+        let default = || self.state_dir.join("operator.token");
+        self.operator_token_file.clone().unwrap_or_else(default)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unsigned_bundles_only_on_loopback() {
+        let mut config = PdpConfig { insecure_dev: true, ..PdpConfig::default() };
+        assert!(config.check().is_ok());
+        config.listen = SocketAddr::from(([0, 0, 0, 0], 7070));
+        assert!(matches!(config.check(), Err(ConfigError::InsecureAddress(_))));
+    }
+
+    #[test]
+    fn signed_bundles_need_a_key() {
+        assert!(matches!(PdpConfig::default().check(), Err(ConfigError::NoTrustKeys)));
+    }
+}

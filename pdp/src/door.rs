@@ -1,0 +1,80 @@
+//! The decision point's own door: nobody asks anything unauthenticated.
+
+use lictor_identity::{
+    AuthError, Authenticator, DoorError, DoorTokens, Identity, PeerRoles, Presented, Role,
+    Settings, SettingsError, bearer_of,
+};
+
+use crate::peer::Peer;
+
+/// Who may come in.
+pub struct Door {
+    authenticator: Authenticator,
+}
+
+/// Why there is no door.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A token or a role.
+    #[error(transparent)]
+    Door(#[from] DoorError),
+    /// What is believed.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+}
+
+/// Why somebody may not.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// Nobody we know.
+    #[error("{0}")]
+    Unauthenticated(#[from] AuthError),
+    /// Known, but not for this.
+    #[error("this needs the role {}: use a credential that has it", names(.0))]
+    Role(&'static [Role]),
+}
+
+fn names(roles: &[Role]) -> String {
+    roles.iter().map(|role| format!("`{}`", role.as_str())).collect::<Vec<_>>().join(" or ")
+}
+
+impl Door {
+    /// A door for the token of the enforcement points, the token of operators and
+    /// the peers of the Unix socket.
+    ///
+    /// # Errors
+    /// [`BuildError`]: a token is too short, or a role cannot be held.
+    pub fn new(pep: &str, operator: &str, peers: PeerRoles) -> Result<Self, BuildError> {
+        let mut tokens = DoorTokens::default();
+        tokens.add(pep, &[Role::Pep])?;
+        tokens.add(operator, &[Role::Operator, Role::Auditor])?;
+        let authenticator = Authenticator::new(Settings::default())?;
+        Ok(Self { authenticator: authenticator.with_door_tokens(tokens).with_peers(peers) })
+    }
+
+    /// Lets in who holds one of `roles`. A token counts before the socket's peer.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn enter(
+        &self,
+        authorization: Option<&str>,
+        uid: Option<u32>,
+        roles: &'static [Role],
+        now_ms: i64,
+    ) -> Result<Peer, Refused> {
+        let presented = match (bearer_of(authorization), uid) {
+            (Presented::Missing, Some(uid)) => Presented::Peer { uid },
+            (presented, _) => presented,
+        };
+        let identity = self.authenticator.authenticate(presented, now_ms)?;
+        if !roles.iter().any(|role| identity.has(*role)) {
+            return Err(Refused::Role(roles));
+        }
+        Ok(peer_of(identity))
+    }
+}
+
+fn peer_of(identity: Identity) -> Peer {
+    Peer::new(&identity.credential.id, &identity.roles)
+}

@@ -1,0 +1,110 @@
+//! `lictor.v1.StatusService` and `lictor.v1.CatalogService`.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use lictor_policy_lib::bundle::Trust;
+use lictor_proto::call::{DEFAULT_TENANT, Resource, ResourceKind};
+use lictor_proto::pb::catalog_service_server::CatalogService;
+use lictor_proto::pb::status_service_server::StatusService;
+use lictor_proto::{pb, wire};
+use tonic::{Request, Response, Status};
+
+use super::peer_of;
+use crate::decide::Pdp;
+use crate::live::TenantBundle;
+use crate::state::approval::rfc3339;
+
+/// Both services.
+#[derive(Clone)]
+pub struct Reports {
+    pdp: Arc<Pdp>,
+}
+
+impl Reports {
+    /// Serves `pdp`.
+    #[must_use]
+    pub fn new(pdp: Arc<Pdp>) -> Self {
+        Self { pdp }
+    }
+}
+
+#[tonic::async_trait]
+impl StatusService for Reports {
+    async fn get_status(
+        &self,
+        request: Request<pb::GetStatusRequest>,
+    ) -> Result<Response<pb::GetStatusResponse>, Status> {
+        peer_of(&request)?;
+        Ok(Response::new(status_of(&self.pdp)))
+    }
+}
+
+/// The state of the decision point.
+#[must_use]
+pub fn status_of(pdp: &Pdp) -> pb::GetStatusResponse {
+    let counts = &pdp.counts;
+    let decisions = [("allow", &counts.allow), ("deny", &counts.deny), ("ask", &counts.ask)];
+    pb::GetStatusResponse {
+        bundles: pdp.live.all().iter().map(|(name, state)| bundle_status(name, state)).collect(),
+        ready: pdp.ready(),
+        audit_writable: pdp.audit.status().writable,
+        uptime_ms: u64::try_from(pdp.clock.now_ms() - pdp.started_ms).unwrap_or(0),
+        decisions: decisions
+            .into_iter()
+            .map(|(name, count)| (name.to_owned(), count.load(Ordering::Relaxed)))
+            .collect(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+fn bundle_status(tenant: &str, state: &TenantBundle) -> pb::BundleStatus {
+    let live = state.live.as_ref();
+    let refused = state.refused.as_ref();
+    pb::BundleStatus {
+        tenant: tenant.to_owned(),
+        live: live.map(|bundle| wire::bundle_to_pb(bundle.reference())),
+        since: live.map(|_| rfc3339(state.since_ms)).unwrap_or_default(),
+        refused: refused.map(|r| format!("{}: {}", r.id, r.message)).unwrap_or_default(),
+        refused_at: refused.map(|r| rfc3339(r.at_ms)).unwrap_or_default(),
+        trust: live
+            .map(|bundle| match bundle.verified().trust() {
+                Trust::Signed { .. } => "signed",
+                Trust::Unsigned => "unsigned",
+            })
+            .unwrap_or_default()
+            .to_owned(),
+    }
+}
+
+#[tonic::async_trait]
+impl CatalogService for Reports {
+    async fn get_catalog(
+        &self,
+        request: Request<pb::GetCatalogRequest>,
+    ) -> Result<Response<pb::GetCatalogResponse>, Status> {
+        peer_of(&request)?;
+        let tenant = request.into_inner().tenant;
+        let tenant = if tenant.is_empty() { DEFAULT_TENANT } else { &tenant };
+        let Some(bundle) = self.pdp.live.of(tenant) else {
+            return Ok(Response::new(pb::GetCatalogResponse::default()));
+        };
+        let registry = bundle.registry();
+        let entry = |kind: ResourceKind, id: &String, pin: &str| {
+            let resource = Resource { kind, id: id.clone() };
+            pb::CatalogEntry {
+                r#type: kind.as_str().to_owned(),
+                effect: registry.effect_of(&resource).as_str().to_owned(),
+                id: resource.id,
+                pin: pin.to_owned(),
+            }
+        };
+        let tools = registry.tools.iter().map(|(id, tool)| entry(ResourceKind::Tool, id, &tool.pin));
+        let models = registry.models.keys().map(|id| entry(ResourceKind::Model, id, ""));
+        let servers = registry.servers.keys().map(|id| entry(ResourceKind::Server, id, ""));
+        Ok(Response::new(pb::GetCatalogResponse {
+            bundle_digest: bundle.reference().digest.clone(),
+            entries: tools.chain(models).chain(servers).collect(),
+        }))
+    }
+}

@@ -1,0 +1,167 @@
+//! What of a decision goes into the audit log. The chained line names, counts and
+//! digests; whatever a person may have written goes to the erasable side store.
+
+use lictor_audit::{Durability, Entry, Kind};
+use lictor_policy_lib::evaluate::Verdict;
+use lictor_proto::call::{Call, Credential, Question, Resource};
+use lictor_proto::decide::ToolEffect;
+use lictor_proto::decision::{BundleRef, Decision, Effect, Finding, Labels, LimitState};
+use lictor_proto::facts::Facts;
+use serde::Serialize;
+
+use crate::config::DurabilityRule;
+
+/// One decision with everything it was made from.
+pub struct Recorded<'a> {
+    /// Who asked.
+    pub peer: &'a str,
+    /// The call.
+    pub call: &'a Call,
+    /// What was decided.
+    pub decision: &'a Decision,
+    /// What policy said.
+    pub verdict: &'a Verdict,
+    /// What was known.
+    pub facts: &'a Facts,
+    /// Opaque id of the session.
+    pub session: &'a str,
+    /// How long it took, in microseconds.
+    pub duration_us: u64,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    call_id: &'a str,
+    decision_id: &'a str,
+    session: &'a str,
+    tenant: &'a str,
+    peer: &'a str,
+    phase: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_call_id: Option<&'a str>,
+    questions: &'a [Question],
+    subject: Option<Who<'a>>,
+    agent: Option<Who<'a>>,
+    delegation: Vec<Who<'a>>,
+    credential: Option<&'a Credential>,
+    action: &'a str,
+    resource: Option<&'a Resource>,
+    protocol: &'a str,
+    effect: Effect,
+    reasons: Vec<Why<'a>>,
+    policies: Vec<&'a str>,
+    engines: &'a [&'static str],
+    obligations: Vec<&'a str>,
+    findings: &'a [Finding],
+    limits: &'a [LimitState],
+    approval: Option<&'a str>,
+    labels: Labels,
+    executed: bool,
+    shadows: Vec<Why<'a>>,
+    errors: Vec<Why<'a>>,
+    bundle: Option<&'a BundleRef>,
+    request_digest: &'a str,
+    args_digest: String,
+    duration_us: u64,
+}
+
+#[derive(Serialize)]
+struct Who<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    id: &'a str,
+}
+
+#[derive(Serialize)]
+struct Why<'a> {
+    id: &'a str,
+    policy: &'a str,
+}
+
+fn who(party: &lictor_proto::call::Party) -> Who<'_> {
+    Who { kind: &party.kind, id: &party.id }
+}
+
+/// The record of a decision. Replay reads the call, the facts and the decision
+/// back from the side store.
+#[must_use]
+pub fn decision(recorded: &Recorded<'_>, now_ms: i64) -> Entry {
+    let body = serde_json::to_string(&body(recorded)).unwrap_or_else(|_| "{}".to_owned());
+    let mut entry = Entry::new(Kind::Decision, now_ms, body);
+    let facts = serde_json::to_string(recorded.facts).unwrap_or_else(|_| "null".to_owned());
+    entry.sensitive = vec![
+        ("/call".to_owned(), recorded.call.to_json()),
+        ("/facts".to_owned(), facts),
+        ("/decision".to_owned(), recorded.decision.to_json()),
+    ];
+    entry
+}
+
+fn body<'a>(recorded: &Recorded<'a>) -> Body<'a> {
+    let Recorded { call, decision, verdict, .. } = *recorded;
+    Body {
+        call_id: &call.call_id,
+        decision_id: &decision.decision_id,
+        session: recorded.session,
+        tenant: &call.tenant,
+        peer: recorded.peer,
+        phase: call.phase.as_str(),
+        request_call_id: call.request_call_id.as_deref(),
+        questions: &call.questions,
+        subject: call.subject.as_ref().map(who),
+        agent: call.agent.as_ref().map(who),
+        delegation: call.delegation.iter().map(who).collect(),
+        credential: call.credential.as_ref(),
+        action: &call.action.name,
+        resource: call.resource.as_ref(),
+        protocol: &call.context.protocol,
+        effect: decision.effect,
+        reasons: decision.reasons.iter().map(|r| Why { id: &r.id, policy: &r.policy }).collect(),
+        policies: verdict.permits.iter().map(|fired| fired.policy.as_str()).collect(),
+        engines: &verdict.engines,
+        obligations: decision.obligations.iter().map(|o| o.id.as_str()).collect(),
+        findings: &decision.findings,
+        limits: &decision.limits,
+        approval: decision.approval.as_ref().map(|approval| approval.id.as_str()),
+        labels: decision.labels,
+        executed: decision.executed,
+        shadows: verdict.shadows.iter().map(|s| Why { id: &s.id, policy: &s.policy }).collect(),
+        errors: verdict.errors.iter().map(|e| Why { id: e.id, policy: &e.policy }).collect(),
+        bundle: decision.bundle.as_ref(),
+        request_digest: &decision.request_digest,
+        args_digest: call.args_digest(),
+        duration_us: recorded.duration_us,
+    }
+}
+
+/// How safe the record must be before the decision is released. Only what is
+/// allowed can have an effect, so denials are bounded.
+#[must_use]
+pub fn durability(rule: DurabilityRule, tool: ToolEffect, effect: Effect) -> Durability {
+    match rule {
+        DurabilityRule::Sync => Durability::Sync,
+        DurabilityRule::Bounded => Durability::Bounded,
+        DurabilityRule::ByEffect => {
+            if effect == Effect::Allow && tool != ToolEffect::None {
+                Durability::Sync
+            } else {
+                Durability::Bounded
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_an_effect_is_on_disk_first() {
+        let by_effect = |tool, effect| durability(DurabilityRule::ByEffect, tool, effect);
+        assert_eq!(by_effect(ToolEffect::Mutate, Effect::Allow), Durability::Sync);
+        assert_eq!(by_effect(ToolEffect::None, Effect::Allow), Durability::Bounded);
+        assert_eq!(by_effect(ToolEffect::Exec, Effect::Deny), Durability::Bounded);
+        // What is not known is taken for egress.
+        assert_eq!(by_effect(ToolEffect::default(), Effect::Allow), Durability::Sync);
+    }
+}

@@ -1,0 +1,131 @@
+//! The policies of a bundle: parsed, named and annotated.
+
+use std::collections::BTreeMap;
+
+use cedar_policy_core::ast::{Effect, Expr, PolicyID, StaticPolicy, Template};
+use cedar_policy_core::parser::parse_policyset;
+
+use crate::diagnostic::{Diagnostic, Level};
+use crate::engine::Scope;
+
+use super::annotations::{self, Notes};
+use super::place::File;
+
+/// What a policy does when its condition holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Permits.
+    Permit,
+    /// Forbids.
+    Forbid,
+    /// Wants a person to agree.
+    Ask,
+}
+
+/// One policy, ready to be evaluated.
+#[derive(Debug)]
+pub(super) struct Policy {
+    /// What its annotations say.
+    pub(super) notes: Notes,
+    /// `cedar/<unit>.cedar:<line>`.
+    pub(super) place: String,
+    /// What it does.
+    pub(super) kind: Kind,
+    /// Scope and conditions as one expression.
+    pub(super) condition: Expr,
+    /// Where its permits count; everywhere if absent.
+    pub(super) scope: Option<Scope>,
+}
+
+/// A policy with what the load checks need.
+#[derive(Debug)]
+pub(super) struct Parsed {
+    /// For evaluation.
+    pub(super) policy: Policy,
+    /// For validation, under an id that is unique over all files.
+    pub(super) checked: StaticPolicy,
+    /// Index of its file.
+    pub(super) file: usize,
+    /// Where it starts in the file.
+    pub(super) offset: usize,
+}
+
+/// Parses all files. Policies that are refused are missing from the result and
+/// reported.
+pub(super) fn parse(
+    files: &[File<'_>],
+    scopes: &BTreeMap<String, Scope>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Vec<Parsed> {
+    let mut parsed: Vec<Parsed> = Vec::new();
+    for (index, file) in files.iter().enumerate() {
+        let scope = scopes.get(unit_of(file.path));
+        for template in templates(file, diagnostics) {
+            let Some(notes) = annotations::read(&template, file, diagnostics) else { continue };
+            let offset = template.loc().map_or(0, |loc| loc.start());
+            let kind = match (template.effect(), &notes.ask) {
+                (Effect::Permit, _) => Kind::Permit,
+                (Effect::Forbid, None) => Kind::Forbid,
+                (Effect::Forbid, Some(_)) => Kind::Ask,
+            };
+            // Cedar names policies `policy0`, `policy1`, … in every file anew.
+            let id = PolicyID::from_string(format!("p{}", parsed.len()));
+            let condition = template.condition();
+            let Ok(checked) = StaticPolicy::try_from(template.new_id(id)) else { continue };
+            let place = file.place(offset);
+            let policy = Policy { notes, place, kind, condition, scope: scope.cloned() };
+            parsed.push(Parsed { policy, checked, file: index, offset });
+        }
+    }
+    refuse_duplicate_ids(&parsed, files, diagnostics);
+    parsed
+}
+
+/// `expense` of `cedar/expense.cedar`.
+fn unit_of(path: &str) -> &str {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.strip_suffix(".cedar").unwrap_or(name)
+}
+
+/// The policies of one file in the order written; templates are refused.
+fn templates(file: &File<'_>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Template> {
+    let set = match parse_policyset(file.text) {
+        Ok(set) => set,
+        Err(errors) => {
+            diagnostics.extend(errors.iter().map(|error| {
+                file.from_cedar("cedar_parse", Level::Error, error)
+            }));
+            return Vec::new();
+        }
+    };
+    let mut templates: Vec<Template> = Vec::new();
+    for template in set.all_templates() {
+        let start = template.loc().map_or(0, |loc| loc.start());
+        match template.slots().next() {
+            None => templates.push(template.clone()),
+            Some(slot) => {
+                let at = slot.loc.as_ref().map_or(start, |loc| loc.start());
+                let message = format!("the slot `{}` is never filled: a bundle links no templates", slot.id);
+                let error = file.error("cedar_template", at, message);
+                diagnostics.push(error.help("name the entity, or use `in` with a group"));
+            }
+        }
+    }
+    templates.sort_by_key(|template| template.loc().map_or(0, |loc| loc.start()));
+    templates
+}
+
+fn refuse_duplicate_ids(parsed: &[Parsed], files: &[File<'_>], diagnostics: &mut Vec<Diagnostic>) {
+    let mut first: BTreeMap<&str, &Policy> = BTreeMap::new();
+    for Parsed { policy, file, offset, .. } in parsed {
+        let id = policy.notes.id.as_str();
+        let Some(other) = first.get(id) else {
+            first.insert(id, policy);
+            continue;
+        };
+        if let Some(file) = files.get(*file) {
+            let message = format!("`@id(\"{id}\")` is also that of the policy at {}", other.place);
+            diagnostics.push(file.error("cedar_id_duplicate", *offset, message));
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The free attributes of registry entries: typed from their values where all
+//! entries of one entity type agree, else left out.
+
+use std::collections::BTreeMap;
+
+use lictor_proto::json::{Node, Value as Json, scan};
+use serde_json::{Map, Value};
+
+use super::number;
+use super::types::{Field, Record, Type};
+
+/// The free attributes of all entries of one entity type.
+#[derive(Debug, Default)]
+pub(super) struct Attrs {
+    /// Their common type; every member is optional.
+    pub(super) record: Record,
+    nodes: BTreeMap<String, Node>,
+}
+
+impl Attrs {
+    /// Types the attributes of all entries.
+    pub(super) fn of<'a>(entries: impl Iterator<Item = (&'a String, &'a Map<String, Value>)>) -> Self {
+        let mut nodes = BTreeMap::new();
+        for (id, attrs) in entries {
+            let text = serde_json::to_string(attrs).unwrap_or_default();
+            // What the strict reader refuses has no exact value to show to policy.
+            let node = scan(text.as_bytes()).unwrap_or_else(|_| Node::empty_object());
+            nodes.insert(id.clone(), node);
+        }
+        let record = common(nodes.values());
+        Self { record, nodes }
+    }
+
+    /// The attributes of one entry.
+    pub(super) fn node(&self, id: &str) -> Option<&Node> {
+        self.nodes.get(id)
+    }
+}
+
+/// The members on whose type all objects agree.
+fn common<'a>(objects: impl Iterator<Item = &'a Node>) -> Record {
+    let mut members: BTreeMap<&str, Vec<&Node>> = BTreeMap::new();
+    for object in objects {
+        for member in object.members() {
+            members.entry(&member.key).or_default().push(&member.value);
+        }
+    }
+    let typed = members.into_iter().filter_map(|(name, values)| {
+        let ty = shared(&values)?;
+        Some((name.to_owned(), Field { required: false, ty }))
+    });
+    typed.collect()
+}
+
+/// The type that all values share. `null` and empty lists fit every type.
+fn shared(values: &[&Node]) -> Option<Type> {
+    let telling: Vec<&Node> = values.iter().copied().filter(|value| !says_nothing(value)).collect();
+    if !telling.is_empty() && telling.iter().all(|value| value.is_object()) {
+        return Some(Type::Record(common(telling.into_iter())));
+    }
+    let mut types = telling.into_iter().map(scalar_or_set);
+    let first = types.next()??;
+    types.try_fold(first, |shared, ty| merged(shared, ty?))
+}
+
+fn says_nothing(value: &Node) -> bool {
+    value.is_null() || matches!(&value.value, Json::Array(items) if items.is_empty())
+}
+
+fn scalar_or_set(value: &Node) -> Option<Type> {
+    match &value.value {
+        Json::Bool(_) => Some(Type::Bool),
+        Json::String(_) => Some(Type::String),
+        Json::Number(value) if number::long(value.text()).is_some() => Some(Type::Long),
+        Json::Number(value) => number::ten_thousandths(value.text()).map(|_| Type::Decimal),
+        Json::Array(items) => {
+            let mut types = items.iter().map(scalar_or_set);
+            let first = types.next()??;
+            let element = types.try_fold(first, |shared, ty| merged(shared, ty?))?;
+            element.is_scalar().then(|| Type::Set(Box::new(element)))
+        }
+        Json::Null | Json::Object(_) => None,
+    }
+}
+
+/// The type that takes values of both.
+fn merged(one: Type, other: Type) -> Option<Type> {
+    match (one, other) {
+        (one, other) if one == other => Some(one),
+        (Type::Long, Type::Decimal) | (Type::Decimal, Type::Long) => Some(Type::Decimal),
+        (Type::Set(one), Type::Set(other)) => Some(Type::Set(Box::new(merged(*one, *other)?))),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::types::write_record;
+    use super::Attrs;
+    use serde_json::{Map, Value, json};
+
+    fn typed(entries: &[Value]) -> String {
+        let maps: Vec<(String, Map<String, Value>)> = entries
+            .iter()
+            .enumerate()
+            .map(|(n, value)| (n.to_string(), value.as_object().unwrap().clone()))
+            .collect();
+        let mut text = String::new();
+        write_record(&Attrs::of(maps.iter().map(|(id, map)| (id, map))).record, &mut text);
+        text
+    }
+
+    #[test]
+    fn what_all_entries_agree_on_is_typed_and_optional() {
+        let text = typed(&[
+            json!({"level": 3, "tags": ["a"], "home": {"floor": 1}, "rate": 1, "on": true}),
+            json!({"level": 4, "tags": [], "home": {"city": "x"}, "rate": 1.5, "on": null}),
+        ]);
+        assert_eq!(
+            text,
+            r#"{"home"?: {"city"?: String, "floor"?: Long}, "level"?: Long, "on"?: Bool, "rate"?: decimal, "tags"?: Set<String>}"#
+        );
+    }
+
+    #[test]
+    fn what_they_disagree_on_is_left_out() {
+        assert_eq!(typed(&[json!({"a": 1, "b": 1}), json!({"a": "x", "b": 2})]), r#"{"b"?: Long}"#);
+        assert_eq!(typed(&[json!({"a": {"x": 1}}), json!({"a": 1})]), "{}");
+        assert_eq!(typed(&[json!({"rows": [[1]], "mixed": [1, "a"], "none": []})]), "{}");
+    }
+}

@@ -1,0 +1,489 @@
+//! A verified bundle -> what decides. Every check that can be made once is made
+//! here, and all problems are reported together.
+
+use std::collections::BTreeMap;
+
+use lictor_proto::call::Origin;
+use lictor_proto::decide::ResponseCheck;
+use lictor_proto::decision::BundleRef;
+use lictor_proto::json::Node;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::bundle::{Kind, VerifiedBundle, kind};
+use crate::cedar::{CedarEngine, CedarSource};
+use crate::detect::{Config as Guardrails, Detectors};
+use crate::diagnostic::{Diagnostic, Level, suggest};
+use crate::engine::{Engine, Scope};
+use crate::limits::{LimitSpec, parse_window};
+use crate::registry::Registry;
+use crate::rego::{RegoEngine, RegoSource};
+
+/// Whether a bundle's own times deny decisions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Times {
+    /// An expired or stale bundle denies everything. What servers use.
+    Enforced,
+    /// Times do not matter: for tests, dry runs of a file and replay.
+    Ignored,
+}
+
+/// A bundle that decides. Immutable; a call holds one `Arc` of it to its end.
+pub struct LoadedBundle {
+    verified: VerifiedBundle,
+    reference: BundleRef,
+    registry: Registry,
+    attributes: BTreeMap<(&'static str, String), Map<String, Value>>,
+    limits: BTreeMap<String, LimitSpec>,
+    detectors: Detectors,
+    schemas: BTreeMap<String, ToolSchema>,
+    agent_expiry_ms: BTreeMap<String, i64>,
+    engines: Vec<Box<dyn Engine>>,
+    response_check: ResponseCheck,
+    times: Times,
+    warnings: Vec<Diagnostic>,
+}
+
+impl std::fmt::Debug for LoadedBundle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LoadedBundle").field("reference", &self.reference).finish_non_exhaustive()
+    }
+}
+
+/// A tool's arguments schema, compiled.
+#[derive(Debug)]
+pub enum ToolSchema {
+    /// The registry says `schema: any`.
+    Any,
+    /// Compiled `input_schema`.
+    Checked(Box<jsonschema::Validator>),
+}
+
+/// Where arguments do not fit their schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchemaProblem {
+    /// JSON pointer into the arguments.
+    pub pointer: String,
+    /// What is wrong, for the operator.
+    pub message: String,
+}
+
+impl ToolSchema {
+    /// Checks arguments.
+    ///
+    /// # Errors
+    /// The first problem, in the order of the instance.
+    pub fn check(&self, args: &Node) -> Result<(), SchemaProblem> {
+        let Self::Checked(validator) = self else { return Ok(()) };
+        // The scanner refused every number that this conversion could change.
+        let value: Value = serde_json::from_str(&args.compact()).map_err(|error| SchemaProblem {
+            pointer: String::new(),
+            message: error.to_string(),
+        })?;
+        validator.validate(&value).map_err(|error| SchemaProblem {
+            pointer: error.instance_path().to_string(),
+            message: error.to_string(),
+        })
+    }
+}
+
+/// `data.json` as the loader reads it; other members are for Rego alone.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Data {
+    registry: Value,
+    limits: BTreeMap<String, LimitSpec>,
+    guardrails: Guardrails,
+}
+
+impl LoadedBundle {
+    /// Runs every load check and prepares both engines.
+    ///
+    /// # Errors
+    /// All problems of the bundle, errors and warnings, sorted by place.
+    pub fn load(verified: VerifiedBundle, times: Times) -> Result<Self, Vec<Diagnostic>> {
+        let mut found = Vec::new();
+        let texts = texts(&verified, &mut found);
+        let data_text = texts.get("data.json").map_or("{}", String::as_str);
+        let raw: Value = parse(data_text, &mut found).unwrap_or_default();
+        let data: Data = parse(data_text, &mut found).unwrap_or_default();
+        let registry = read_registry(&data.registry, &mut found);
+        check_limits(&data.limits, &mut found);
+        let schemas = compile_schemas(&registry, &mut found);
+        let agent_expiry_ms = agent_expiries(&registry, &mut found);
+        let detectors = compile_detectors(&data.guardrails, &mut found);
+        let scopes = scopes(&verified);
+        check_scopes(&scopes, &registry, &mut found);
+        let engines = engines(&texts, data_text, &scopes, &registry, &mut found);
+        found.sort();
+        found.dedup();
+        let errors = found.iter().any(|diagnostic| diagnostic.level == Level::Error);
+        let (Some(detectors), Some(engines), false) = (detectors, engines, errors) else {
+            return Err(found);
+        };
+        let manifest = verified.manifest();
+        Ok(Self {
+            reference: BundleRef {
+                name: manifest.name.clone(),
+                revision: manifest.revision.clone(),
+                version: manifest.version,
+                digest: verified.digest().to_owned(),
+            },
+            attributes: attributes(&raw),
+            response_check: response_check(&texts, &data.guardrails),
+            verified,
+            registry,
+            limits: data.limits,
+            detectors,
+            schemas,
+            agent_expiry_ms,
+            engines,
+            times,
+            warnings: found,
+        })
+    }
+
+    /// The bundle this was loaded from.
+    #[must_use]
+    pub fn verified(&self) -> &VerifiedBundle {
+        &self.verified
+    }
+
+    /// How decisions name the bundle.
+    #[must_use]
+    pub fn reference(&self) -> &BundleRef {
+        &self.reference
+    }
+
+    /// The signed registry.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// `data.limits`.
+    #[must_use]
+    pub fn limits(&self) -> &BTreeMap<String, LimitSpec> {
+        &self.limits
+    }
+
+    /// The compiled detectors.
+    #[must_use]
+    pub fn detectors(&self) -> &Detectors {
+        &self.detectors
+    }
+
+    /// The engines, Rego first.
+    #[must_use]
+    pub fn engines(&self) -> &[Box<dyn Engine>] {
+        &self.engines
+    }
+
+    /// Whether any engine has a policy. Without one nothing is allowed.
+    #[must_use]
+    pub fn has_policies(&self) -> bool {
+        self.engines.iter().any(|engine| engine.has_policies())
+    }
+
+    /// How answers must be checked.
+    #[must_use]
+    pub fn response_check(&self) -> ResponseCheck {
+        self.response_check
+    }
+
+    /// Whether the bundle's own times deny decisions.
+    #[must_use]
+    pub fn times_enforced(&self) -> bool {
+        self.times == Times::Enforced
+    }
+
+    /// What the load checks had to say although the bundle loads.
+    #[must_use]
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
+    }
+
+    /// The schema of a tool; `None` means that it is not callable.
+    #[must_use]
+    pub fn schema_of(&self, tool: &str) -> Option<&ToolSchema> {
+        self.schemas.get(tool)
+    }
+
+    /// When an agent expires, in Unix milliseconds.
+    #[must_use]
+    pub fn agent_expiry_ms(&self, agent: &str) -> Option<i64> {
+        self.agent_expiry_ms.get(agent).copied()
+    }
+
+    /// The registry entry `id` of `map` (`agents`, `users`, `tools`, …) as written,
+    /// without a tool's schema; empty if there is none.
+    #[must_use]
+    pub fn attributes(&self, map: &'static str, id: &str) -> Map<String, Value> {
+        self.attributes.get(&(map, id.to_owned())).cloned().unwrap_or_default()
+    }
+}
+
+/// Every text file of the bundle by name.
+fn texts(verified: &VerifiedBundle, found: &mut Vec<Diagnostic>) -> BTreeMap<String, String> {
+    let mut texts = BTreeMap::new();
+    for (name, bytes) in verified.files().iter() {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => {
+                texts.insert(name.to_owned(), text.to_owned());
+            }
+            Err(error) => {
+                let message = format!("not UTF-8 at byte {}", error.valid_up_to());
+                found.push(Diagnostic::error("not_utf8", name, message));
+            }
+        }
+    }
+    texts
+}
+
+fn parse<T: for<'a> Deserialize<'a>>(text: &str, found: &mut Vec<Diagnostic>) -> Option<T> {
+    if let Err(error) = lictor_proto::json::scan(text.as_bytes()) {
+        let before = text.get(..error.at.min(text.len())).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let col = before.rsplit('\n').next().map_or(0, |tail| tail.chars().count()) + 1;
+        let diagnostic = Diagnostic::error("data_invalid", "data.json", error.kind.to_string());
+        found.push(diagnostic.at(line as u32, col as u32));
+        return None;
+    }
+    serde_json::from_str(text)
+        .map_err(|error| {
+            let diagnostic = Diagnostic::error("data_invalid", "data.json", error.to_string());
+            found.push(diagnostic.at(error.line() as u32, error.column() as u32));
+        })
+        .ok()
+}
+
+fn read_registry(value: &Value, found: &mut Vec<Diagnostic>) -> Registry {
+    if value.is_null() {
+        return Registry::default();
+    }
+    let schema = serde_json::from_str::<Value>(lictor_proto::REGISTRY_SCHEMA).ok();
+    let Some(validator) = schema.and_then(|schema| jsonschema::validator_for(&schema).ok()) else {
+        found.push(Diagnostic::error("registry_invalid", "data.json", "the registry schema is broken"));
+        return Registry::default();
+    };
+    let before = found.len();
+    for error in validator.iter_errors(value) {
+        let message = format!("registry{}: {error}", error.instance_path());
+        found.push(Diagnostic::error("registry_invalid", "data.json", message));
+    }
+    if found.len() > before {
+        return Registry::default();
+    }
+    let registry: Registry = match serde_json::from_value(value.clone()) {
+        Ok(registry) => registry,
+        Err(error) => {
+            found.push(Diagnostic::error("registry_invalid", "data.json", error.to_string()));
+            return Registry::default();
+        }
+    };
+    cross_check(&registry, found);
+    registry
+}
+
+/// Names inside the registry must be in the registry.
+fn cross_check(registry: &Registry, found: &mut Vec<Diagnostic>) {
+    let mut warn = |message: String, help: String| {
+        found.push(Diagnostic::warning("registry_reference", "data.json", message).help(help));
+    };
+    for (id, agent) in &registry.agents {
+        let owners = registry.users.keys().chain(registry.teams.keys()).map(String::as_str);
+        if !owners.clone().any(|owner| owner == agent.owner) {
+            let near = suggest(&agent.owner, owners).map(|n| format!("did you mean `{n}`?"));
+            warn(
+                format!("agent `{id}` is owned by `{}`, which is no user or team: it is denied", agent.owner),
+                near.unwrap_or_default(),
+            );
+        }
+    }
+    for id in registry.tools.keys() {
+        let server = id.split('/').next().unwrap_or_default();
+        if !registry.servers.contains_key(server) {
+            warn(format!("tool `{id}` is of server `{server}`, which is not in the registry"), String::new());
+        }
+    }
+    for (id, team) in &registry.teams {
+        for model in team.models.iter().filter(|m| !registry.models.contains_key(*m)) {
+            let near = suggest(model, registry.models.keys().map(String::as_str));
+            let help = near.map(|n| format!("did you mean `{n}`?")).unwrap_or_default();
+            warn(format!("team `{id}` may use model `{model}`, which is not in the registry"), help);
+        }
+    }
+}
+
+fn check_limits(limits: &BTreeMap<String, LimitSpec>, found: &mut Vec<Diagnostic>) {
+    for (id, spec) in limits {
+        if parse_window(&spec.per).is_none() {
+            let message = format!("limit `{id}`: `per` is `{}`", spec.per);
+            found.push(
+                Diagnostic::error("limit_invalid", "data.json", message)
+                    .help("use `session`, `second`, `minute`, `hour`, `day`, `week` or a number with s, m, h, d"),
+            );
+        }
+        if spec.max == 0 {
+            let message = format!("limit `{id}`: `max` is 0, so nothing ever passes");
+            found.push(Diagnostic::warning("limit_zero", "data.json", message));
+        }
+    }
+}
+
+fn compile_schemas(registry: &Registry, found: &mut Vec<Diagnostic>) -> BTreeMap<String, ToolSchema> {
+    let mut schemas = BTreeMap::new();
+    for (id, tool) in &registry.tools {
+        let Some(schema) = &tool.input_schema else {
+            if tool.schema.is_some() {
+                schemas.insert(id.clone(), ToolSchema::Any);
+            } else {
+                let message = format!("tool `{id}` has no `input_schema`: every call of it is denied");
+                found.push(
+                    Diagnostic::warning("schema_missing", "data.json", message)
+                        .help("add `input_schema`, or `\"schema\": \"any\"`"),
+                );
+            }
+            continue;
+        };
+        match jsonschema::validator_for(schema) {
+            Ok(validator) => {
+                schemas.insert(id.clone(), ToolSchema::Checked(Box::new(validator)));
+            }
+            Err(error) => {
+                let message = format!("tool `{id}`: input_schema is not a JSON Schema: {error}");
+                found.push(Diagnostic::error("schema_invalid", "data.json", message));
+            }
+        }
+    }
+    schemas
+}
+
+fn agent_expiries(registry: &Registry, found: &mut Vec<Diagnostic>) -> BTreeMap<String, i64> {
+    let mut expiries = BTreeMap::new();
+    for (id, agent) in &registry.agents {
+        let Some(text) = &agent.expires else { continue };
+        match text.parse::<jiff::Timestamp>() {
+            Ok(time) => {
+                expiries.insert(id.clone(), time.as_millisecond());
+            }
+            Err(_) => {
+                let message = format!("agent `{id}`: `expires` is `{text}`, not RFC 3339");
+                found.push(Diagnostic::error("registry_invalid", "data.json", message));
+            }
+        }
+    }
+    expiries
+}
+
+fn compile_detectors(config: &Guardrails, found: &mut Vec<Diagnostic>) -> Option<Detectors> {
+    Detectors::compile(config)
+        .map_err(|error| {
+            found.push(Diagnostic::error("guardrails_invalid", "data.json", error.to_string()));
+        })
+        .ok()
+}
+
+fn scopes(verified: &VerifiedBundle) -> BTreeMap<String, Scope> {
+    let units = verified.manifest().units.iter();
+    units
+        .filter_map(|(unit, settings)| {
+            let scope = settings.scope.clone()?;
+            let scope =
+                Scope { agents: scope.agents, servers: scope.servers, models: scope.models };
+            Some((unit.clone(), scope))
+        })
+        .collect()
+}
+
+fn check_scopes(
+    scopes: &BTreeMap<String, Scope>,
+    registry: &Registry,
+    found: &mut Vec<Diagnostic>,
+) {
+    for (unit, scope) in scopes {
+        let agents = scope.agents.iter().flatten().map(|n| ("agent", n, registry.agents.contains_key(n)));
+        let servers =
+            scope.servers.iter().flatten().map(|n| ("server", n, registry.servers.contains_key(n)));
+        let models = scope.models.iter().flatten().map(|n| ("model", n, registry.models.contains_key(n)));
+        for (what, name, known) in agents.chain(servers).chain(models) {
+            if !known && !name.ends_with('*') {
+                let message = format!("unit `{unit}` is scoped to the {what} `{name}`, which is not in the registry");
+                found.push(Diagnostic::warning("name_unknown", ".manifest", message));
+            }
+        }
+    }
+}
+
+fn engines(
+    texts: &BTreeMap<String, String>,
+    data: &str,
+    scopes: &BTreeMap<String, Scope>,
+    registry: &Registry,
+    found: &mut Vec<Diagnostic>,
+) -> Option<Vec<Box<dyn Engine>>> {
+    let (rego, problems) = RegoEngine::load(&rego_source(texts, data, scopes));
+    found.extend(problems);
+    let text = |name: &str| texts.get(name).map(String::as_str);
+    let (cedar, problems) = CedarEngine::load(&CedarSource {
+        policies: of_kind(texts, |kind| matches!(kind, Kind::Cedar { .. })),
+        schema: text("cedar/schema.cedarschema"),
+        entities: text("cedar/entities.json"),
+        scopes,
+        registry,
+    });
+    found.extend(problems);
+    Some(vec![Box::new(rego?), Box::new(cedar?)])
+}
+
+/// What the Rego engine and its test runner read of a bundle.
+pub(crate) fn rego_source<'a>(
+    texts: &'a BTreeMap<String, String>,
+    data: &'a str,
+    scopes: &'a BTreeMap<String, Scope>,
+) -> RegoSource<'a> {
+    RegoSource { files: of_kind(texts, |kind| matches!(kind, Kind::Rego { .. })), data, scopes }
+}
+
+fn of_kind<'a>(
+    texts: &'a BTreeMap<String, String>,
+    wanted: impl Fn(Kind<'_>) -> bool,
+) -> Vec<(&'a str, &'a str)> {
+    let named = texts.iter().filter(|(name, _)| kind(name).is_some_and(&wanted));
+    named.map(|(name, text)| (name.as_str(), text.as_str())).collect()
+}
+
+/// Registry entries as written, for facts. A schema is not an attribute.
+fn attributes(data: &Value) -> BTreeMap<(&'static str, String), Map<String, Value>> {
+    let mut attributes = BTreeMap::new();
+    let registry = data.get("registry").and_then(Value::as_object);
+    for map in ["agents", "users", "teams", "models", "servers", "tools"] {
+        let entries = registry.and_then(|r| r.get(map)).and_then(Value::as_object);
+        for (id, entry) in entries.into_iter().flatten() {
+            let mut entry = entry.as_object().cloned().unwrap_or_default();
+            entry.remove("input_schema");
+            attributes.insert((map, id.clone()), entry);
+        }
+    }
+    attributes
+}
+
+/// A second decision can only come to something if a detector reads answers, or
+/// if a policy speaks of the phase or of whether the call was executed.
+fn response_check(texts: &BTreeMap<String, String>, guardrails: &Guardrails) -> ResponseCheck {
+    let answers = [Origin::Assistant, Origin::ToolResult, Origin::ToolArgs];
+    let detects = guardrails.detectors.iter().any(|detector| {
+        detector.origins.is_empty()
+            || detector.origins.iter().any(|origin| answers.contains(origin))
+    });
+    let policies = texts.iter().filter(|(name, _)| {
+        matches!(kind(name), Some(Kind::Rego { .. } | Kind::Cedar { .. })) && !name.ends_with("_test.rego")
+    });
+    let mut policies = policies.map(|(_, text)| text);
+    let speaks = policies.any(|text| text.contains("response") || text.contains("executed"));
+    if detects || speaks || !guardrails.regexes.is_empty() {
+        ResponseCheck::Whole
+    } else {
+        ResponseCheck::None
+    }
+}

@@ -1,0 +1,179 @@
+//! The first step of a decision: what can be said about a call before any engine
+//! runs. Either a plan of what is wanted, or a denial.
+
+use lictor_proto::call::{Call, Phase, Question, ResourceKind};
+use lictor_proto::decide::{Hints, ResponseCheck};
+use lictor_proto::decision::Reason;
+use lictor_proto::reason;
+
+use crate::bundle::Staleness;
+use crate::load::LoadedBundle;
+use crate::registry::AgentStatus;
+
+/// Every action that may be asked about. An action outside this list is denied.
+pub const ACTIONS: [&str; 28] = [
+    "a2a/message",
+    "completion/complete",
+    "elicitation/create",
+    "llm/chat",
+    "llm/embed",
+    "llm/other",
+    "llm/responses",
+    "logging/setLevel",
+    "mcp/connect",
+    "prompts/get",
+    "prompts/list",
+    "resources/list",
+    "resources/read",
+    "resources/subscribe",
+    "resources/templates/list",
+    "resources/unsubscribe",
+    "roots/list",
+    "sampling/createMessage",
+    "session/open",
+    "subscriptions/listen",
+    "tasks/cancel",
+    "tasks/get",
+    "tasks/list",
+    "tasks/result",
+    "tasks/update",
+    "tools/call",
+    "tools/list",
+    "server/discover",
+];
+
+/// What a decision wants to know.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Whether session facts are read, so that the commit must compare-and-set.
+    pub wants_session: bool,
+    /// Whether detectors run.
+    pub wants_detectors: bool,
+    /// Whether engines run.
+    pub wants_engines: bool,
+    /// For the enforcement point.
+    pub hints: Hints,
+}
+
+/// Plans one call, or denies it.
+///
+/// # Errors
+/// The reason of a denial that no policy can change.
+pub fn plan(bundle: &LoadedBundle, call: &Call, now_ms: i64) -> Result<Plan, Reason> {
+    freshness(bundle, now_ms)?;
+    if !ACTIONS.contains(&call.action.name.as_str()) {
+        let message = format!("the action `{}` is not known", call.action.name);
+        return Err(Reason::new(reason::METHOD_UNKNOWN, message));
+    }
+    if call.asks(Question::Authz) {
+        known_agents(bundle, call, now_ms)?;
+        known_resource(bundle, call)?;
+        if call.phase == Phase::Request {
+            valid_arguments(bundle, call)?;
+        }
+    }
+    let effect = call.resource.as_ref().map(|r| bundle.registry().effect_of(r)).unwrap_or_default();
+    Ok(Plan {
+        wants_session: call.phase != Phase::List,
+        wants_detectors: !call.content.is_empty() && call.phase != Phase::List,
+        wants_engines: true,
+        hints: Hints {
+            effect,
+            response_check: response_check(bundle, call),
+            session_handle: None,
+            session_id: None,
+        },
+    })
+}
+
+/// A second decision is asked only where something could come of it.
+fn response_check(bundle: &LoadedBundle, call: &Call) -> ResponseCheck {
+    if call.phase == Phase::Request { bundle.response_check() } else { ResponseCheck::None }
+}
+
+fn freshness(bundle: &LoadedBundle, now_ms: i64) -> Result<(), Reason> {
+    if !bundle.times_enforced() {
+        return Ok(());
+    }
+    let manifest = bundle.verified().manifest();
+    let expired = manifest.expires_ms.is_some_and(|until| until <= now_ms);
+    if expired || manifest.not_before_ms.is_some_and(|from| now_ms < from) {
+        let message = "the policy bundle is outside its time of validity";
+        return Err(Reason::new(reason::BUNDLE_EXPIRED, message));
+    }
+    match bundle.verified().staleness(now_ms) {
+        Staleness::Fresh { .. } | Staleness::Unlimited => Ok(()),
+        Staleness::Stale { .. } | Staleness::Unproven => {
+            let message = "the policy bundle's freshness is not proved";
+            Err(Reason::new(reason::BUNDLE_STALE, message))
+        }
+    }
+}
+
+fn known_agents(bundle: &LoadedBundle, call: &Call, now_ms: i64) -> Result<(), Reason> {
+    let Some(agent) = &call.agent else {
+        return Err(Reason::new(reason::AGENT_UNKNOWN, "the credential names no agent"));
+    };
+    active_agent(bundle, &agent.id, now_ms)?;
+    for actor in &call.delegation {
+        active_agent(bundle, &actor.id, now_ms)?;
+    }
+    Ok(())
+}
+
+fn active_agent(bundle: &LoadedBundle, id: &str, now_ms: i64) -> Result<(), Reason> {
+    let registry = bundle.registry();
+    let Some(agent) = registry.agents.get(id) else {
+        let message = format!("the agent `{id}` is not in the registry");
+        return Err(Reason::new(reason::AGENT_UNKNOWN, message));
+    };
+    let inactive = |why: &str| {
+        let message = format!("the agent `{id}` is not served");
+        Err(Reason::new(reason::AGENT_INACTIVE, message).with_detail(why))
+    };
+    if agent.status != AgentStatus::Active {
+        return inactive("its status is `suspended`");
+    }
+    if !registry.users.contains_key(&agent.owner) && !registry.teams.contains_key(&agent.owner) {
+        return inactive("its owner is neither a user nor a team of the registry");
+    }
+    match bundle.agent_expiry_ms(id) {
+        Some(expires_ms) if expires_ms <= now_ms => inactive("it has expired"),
+        _ => Ok(()),
+    }
+}
+
+fn known_resource(bundle: &LoadedBundle, call: &Call) -> Result<(), Reason> {
+    // Opening a session is about the agent itself.
+    if call.action.name == "session/open" && call.resource.is_none() {
+        return Ok(());
+    }
+    let Some(resource) = &call.resource else {
+        return Err(Reason::new(reason::RESOURCE_UNKNOWN, "the call names no resource"));
+    };
+    if bundle.registry().knows(resource) {
+        return Ok(());
+    }
+    let message = format!("the {} `{}` is not in the registry", resource.kind.as_str(), resource.id);
+    Err(Reason::new(reason::RESOURCE_UNKNOWN, message))
+}
+
+/// Arguments are checked against the tool's schema before any engine sees them:
+/// `null <= 500` is true in Rego.
+fn valid_arguments(bundle: &LoadedBundle, call: &Call) -> Result<(), Reason> {
+    let Some(resource) = call.resource.as_ref().filter(|r| r.kind == ResourceKind::Tool) else {
+        return Ok(());
+    };
+    if call.action.name != "tools/call" {
+        return Ok(());
+    }
+    let Some(schema) = bundle.schema_of(&resource.id) else {
+        let message = format!("the tool `{}` has no argument schema in the registry", resource.id);
+        return Err(Reason::new(reason::SCHEMA_MISSING, message)
+            .with_detail("add `input_schema` or `\"schema\": \"any\"` to the registry entry"));
+    };
+    schema.check(call.context.args.node()).map_err(|problem| {
+        let message = format!("arguments do not fit the tool's schema at `{}`", problem.pointer);
+        Reason::new(reason::ARGS_INVALID, message).with_detail(problem.message)
+    })
+}

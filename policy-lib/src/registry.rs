@@ -1,0 +1,253 @@
+//! The signed registry: the only source of agents, users, teams, models, servers
+//! and tools. Attributes come from here and are never merged with claims.
+
+use std::collections::BTreeMap;
+
+use lictor_proto::call::{Resource, ResourceKind};
+use lictor_proto::decide::ToolEffect;
+use lictor_proto::decision::Confidentiality;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// `data.registry` of a bundle, typed. Its JSON Schema is `proto/schema/registry.schema.json`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Registry {
+    /// Agents by id.
+    pub agents: BTreeMap<String, Agent>,
+    /// People by id.
+    pub users: BTreeMap<String, User>,
+    /// Teams by id.
+    pub teams: BTreeMap<String, Team>,
+    /// Models by `<provider>/<model>`.
+    pub models: BTreeMap<String, Model>,
+    /// MCP servers by id.
+    pub servers: BTreeMap<String, Server>,
+    /// Tools by `<server>/<tool>`.
+    pub tools: BTreeMap<String, Tool>,
+    /// Virtual servers by id.
+    pub virtual_servers: BTreeMap<String, VirtualServer>,
+    /// Resource types that need no entry.
+    pub open_types: Vec<ResourceKind>,
+}
+
+/// An agent.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Agent {
+    /// Registry user or team that answers for it; an ownerless agent is denied.
+    pub owner: String,
+    /// Its team.
+    #[serde(default)]
+    pub team: String,
+    /// Whether it is served.
+    pub status: AgentStatus,
+    /// RFC 3339; after it the agent is denied.
+    #[serde(default)]
+    pub expires: Option<String>,
+    /// For people.
+    #[serde(default)]
+    pub description: String,
+    /// Anything the author wants policies to see.
+    #[serde(default)]
+    pub attrs: Map<String, Value>,
+}
+
+/// Whether an agent is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AgentStatus {
+    /// Served.
+    Active,
+    /// Seen, not served.
+    Suspended,
+}
+
+/// A person.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct User {
+    /// Address.
+    pub email: String,
+    /// Teams.
+    pub teams: Vec<String>,
+    /// Registry user.
+    pub manager: String,
+    /// Roles.
+    pub roles: Vec<String>,
+    /// Cost centre.
+    pub cost_center: String,
+    /// Department.
+    pub department: String,
+    /// Anything the author wants policies to see.
+    pub attrs: Map<String, Value>,
+}
+
+/// A team.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Team {
+    /// For people.
+    pub description: String,
+    /// Models that the team may use.
+    pub models: Vec<String>,
+    /// For policies.
+    pub budget: Map<String, Value>,
+    /// Anything the author wants policies to see.
+    pub attrs: Map<String, Value>,
+}
+
+/// A model.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Model {
+    /// Who runs it.
+    pub provider: String,
+    /// Other names that callers use.
+    pub aliases: Vec<String>,
+    /// Prices; absent means unknown, which is not zero.
+    pub prices: Option<Prices>,
+    /// Most tokens of one answer.
+    pub max_output_tokens: u64,
+    /// Anything the author wants policies to see.
+    pub attrs: Map<String, Value>,
+}
+
+/// Prices in millionths of a US dollar for a million tokens.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Prices {
+    /// Tokens sent.
+    pub input_usd_micros_per_mtok: u64,
+    /// Tokens that came back.
+    pub output_usd_micros_per_mtok: u64,
+    /// Tokens read from the provider's cache.
+    pub cached_usd_micros_per_mtok: u64,
+    /// Tokens of hidden reasoning.
+    pub reasoning_usd_micros_per_mtok: u64,
+}
+
+/// An MCP server or a provider.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Where it is; informative.
+    pub url: String,
+    /// For people.
+    pub description: String,
+    /// Whether its resources and prompts need no entry of their own.
+    pub open: bool,
+    /// Anything the author wants policies to see.
+    pub attrs: Map<String, Value>,
+}
+
+/// A tool.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tool {
+    /// For people.
+    pub description: String,
+    /// JSON Schema of the arguments.
+    pub input_schema: Option<Value>,
+    /// `any`: callable without a schema.
+    pub schema: Option<AnySchema>,
+    /// SHA-256 of the RFC 8785 form of the whole definition.
+    pub pin: String,
+    /// What it does to the world.
+    pub annotations: Annotations,
+    /// Anything the author wants policies to see.
+    pub attrs: Map<String, Value>,
+}
+
+/// The one value of `schema`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AnySchema {
+    /// Arguments are not checked.
+    Any,
+}
+
+/// What a tool does to the world. The defaults are the most restrictive.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Annotations {
+    /// Where its results come from.
+    pub source: Source,
+    /// The most confidential thing it reads.
+    pub reads: Option<Confidentiality>,
+    /// What it does.
+    pub effect: ToolEffect,
+    /// Pointers of arguments that say where something goes.
+    pub destination_args: Vec<String>,
+}
+
+/// Where a tool's results come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// From systems of ours.
+    Trusted,
+    /// From anybody.
+    #[default]
+    Untrusted,
+    /// From both.
+    Mixed,
+}
+
+/// A server composed of other servers' tools.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct VirtualServer {
+    /// Name shown to clients -> registry tool id.
+    pub tools: BTreeMap<String, String>,
+    /// For people.
+    pub description: String,
+}
+
+impl Registry {
+    /// Whether the registry has `resource`, or opens its type.
+    #[must_use]
+    pub fn knows(&self, resource: &Resource) -> bool {
+        let listed = match resource.kind {
+            ResourceKind::Tool => self.tools.contains_key(&resource.id),
+            ResourceKind::Model => self.models.contains_key(&resource.id),
+            ResourceKind::Server => {
+                self.servers.contains_key(&resource.id)
+                    || self.virtual_servers.contains_key(&resource.id)
+            }
+            ResourceKind::Agent => self.agents.contains_key(&resource.id),
+            ResourceKind::Resource | ResourceKind::Prompt => {
+                let server = resource.id.split('/').next().unwrap_or_default();
+                self.servers.get(server).is_some_and(|server| server.open)
+            }
+            ResourceKind::Memory => false,
+        };
+        // A tool without an entry has no schema and no annotations: never open.
+        listed || (resource.kind != ResourceKind::Tool && self.open_types.contains(&resource.kind))
+    }
+
+    /// What the resource does to the world; unknown is taken for the worst.
+    #[must_use]
+    pub fn effect_of(&self, resource: &Resource) -> ToolEffect {
+        match resource.kind {
+            ResourceKind::Tool => {
+                self.tools.get(&resource.id).map(|t| t.annotations.effect).unwrap_or_default()
+            }
+            ResourceKind::Server | ResourceKind::Model => ToolEffect::None,
+            ResourceKind::Resource | ResourceKind::Prompt => ToolEffect::None,
+            ResourceKind::Agent | ResourceKind::Memory => ToolEffect::Egress,
+        }
+    }
+
+    /// The registry id of a model, after alias resolution.
+    #[must_use]
+    pub fn resolve_model<'a>(&'a self, id: &'a str) -> &'a str {
+        if self.models.contains_key(id) {
+            return id;
+        }
+        self.models
+            .iter()
+            .find(|(_, model)| model.aliases.iter().any(|alias| alias == id))
+            .map_or(id, |(canonical, _)| canonical)
+    }
+}

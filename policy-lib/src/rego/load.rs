@@ -1,0 +1,152 @@
+//! A bundle's Rego files to an engine that is ready, or everything that is wrong.
+
+use std::collections::BTreeSet;
+use std::num::{NonZeroU32, NonZeroUsize};
+
+use lictor_proto::call::Phase;
+use lictor_proto::json::Node;
+use regorus::{Engine, PolicyLengthConfig, Value};
+
+use super::generate::{Generated, entry, generate};
+use super::input::value_from_node;
+use super::names::RESERVED;
+use super::place::{Place, engine_message};
+use super::source::{MAX_FILE_BYTES, Policy, parse_all, parse_data};
+use super::{RegoSource, builtins, constants, functions, references, run, shape};
+use crate::diagnostic::{Diagnostic, Level};
+
+/// Everything that was read and found good.
+pub(crate) struct Loaded {
+    pub(crate) policies: Vec<Policy>,
+    pub(crate) data: Node,
+    pub(crate) used: BTreeSet<&'static str>,
+    pub(crate) generated: Generated,
+    /// Serves every phase.
+    pub(crate) engine: Engine,
+}
+
+/// Runs every check; gives what was loaded only if none found an error.
+pub(crate) fn load(source: &RegoSource<'_>) -> (Option<Loaded>, Vec<Diagnostic>) {
+    let mut problems = Vec::new();
+    let policies = parse_all(&source.files, &mut problems);
+    let data = parse_data(source.data, &mut problems);
+    shape::check(&policies, &mut problems);
+    references::check(&policies, &mut problems);
+    references::check_data(&policies, &data, &mut problems);
+    let used = functions::check(&policies, &mut problems);
+    analyze(&policies, &mut problems);
+    let generated = generate(&policies, &mut problems);
+    let loaded = if failed(&problems) {
+        None
+    } else {
+        serve(policies, data, used, generated, &mut problems).filter(|_| !failed(&problems))
+    };
+    problems.sort();
+    problems.dedup();
+    (loaded, problems)
+}
+
+fn failed(problems: &[Diagnostic]) -> bool {
+    problems.iter().any(|problem| problem.level == Level::Error)
+}
+
+fn serve(
+    policies: Vec<Policy>,
+    data: Node,
+    used: BTreeSet<&'static str>,
+    generated: Generated,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<Loaded> {
+    let texts = generated.served.iter().map(|served| (served.name.as_str(), served.text.as_str()));
+    let aggregate = format!("{RESERVED}.rego");
+    let texts = texts.chain([(aggregate.as_str(), generated.aggregate.as_str())]);
+    let mut engine = match engine(texts, &data, &used) {
+        Ok(engine) => engine,
+        Err(text) => {
+            problems.push(compile_problem(&text, &generated));
+            return None;
+        }
+    };
+    engine.set_input(Value::new_object());
+    // An entry that is there answers or fails; that it was prepared shows only in
+    // what kind of error comes back, so the ready rule is asked first.
+    if let Err(text) = run::rule(&mut engine, &ready_path(), run::LOAD_TIME) {
+        problems.push(compile_problem(&text, &generated));
+        return None;
+    }
+    constants::check(&policies, &engine, &generated, problems);
+    Some(Loaded { policies, data, used, generated, engine })
+}
+
+fn compile_problem(text: &str, generated: &Generated) -> Diagnostic {
+    let place = Place::find(text).map(|place| generated.original(place)).unwrap_or_default();
+    Diagnostic::error("rego_compile", &place.file, engine_message(text)).at(place.line, place.col)
+}
+
+/// A rule of the loader's that needs nothing: asking it prepares the engine.
+fn ready_path() -> String {
+    format!("data.{RESERVED}.ready")
+}
+
+fn ready_module() -> (String, String) {
+    (format!("{RESERVED}_ready.rego"), format!("package {RESERVED}\n\nready := true\n"))
+}
+
+/// Generated texts are longer than the users' own.
+fn lengths() -> PolicyLengthConfig {
+    let default = PolicyLengthConfig::default();
+    PolicyLengthConfig {
+        max_col: NonZeroU32::new(4096).unwrap_or(default.max_col),
+        max_file_bytes: NonZeroUsize::new(MAX_FILE_BYTES * 16).unwrap_or(default.max_file_bytes),
+        max_lines: NonZeroUsize::new(1_000_000).unwrap_or(default.max_lines),
+    }
+}
+
+/// An engine over `texts`, not yet prepared.
+///
+/// # Errors
+/// The engine's message.
+pub(crate) fn engine<'t>(
+    texts: impl Iterator<Item = (&'t str, &'t str)>,
+    data: &Node,
+    used: &BTreeSet<&'static str>,
+) -> Result<Engine, String> {
+    let mut engine = Engine::new();
+    engine.set_policy_length_config(lengths());
+    engine.set_strict_builtin_errors(true);
+    engine.set_gather_prints(true);
+    engine.add_data(value_from_node(data)).map_err(|error| error.to_string())?;
+    builtins::install(&mut engine, used)?;
+    for (name, text) in texts {
+        engine.add_policy(name.to_owned(), text.to_owned()).map_err(|error| error.to_string())?;
+    }
+    let (name, text) = ready_module();
+    engine.add_policy(name, text).map_err(|error| error.to_string())?;
+    Ok(engine)
+}
+
+/// Finds unsafe variables and the like. The engine reports one at a time, so a
+/// file that has one is put aside and the others are looked at again.
+fn analyze(policies: &[Policy], problems: &mut Vec<Diagnostic>) {
+    let mut left: Vec<&Policy> = policies.iter().collect();
+    while !left.is_empty() {
+        let texts = left.iter().map(|policy| (policy.name.as_str(), policy.text.as_str()));
+        let prepared = engine(texts, &Node::empty_object(), &BTreeSet::new())
+            .and_then(|mut engine| run::rule(&mut engine, &ready_path(), run::LOAD_TIME));
+        let Err(text) = prepared else { return };
+        let place = Place::find(&text).unwrap_or_default();
+        let before = left.len();
+        left.retain(|policy| policy.name != place.file);
+        let message = engine_message(&text);
+        let code = if message.contains("is unsafe") { "rego_unsafe" } else { "rego_compile" };
+        problems.push(Diagnostic::error(code, &place.file, message).at(place.line, place.col));
+        if left.len() == before {
+            return;
+        }
+    }
+}
+
+/// The paths that serve, by phase.
+pub(crate) fn entry_paths() -> [(Phase, String); 3] {
+    [Phase::Request, Phase::List, Phase::Response].map(|phase| (phase, entry(phase)))
+}

@@ -1,0 +1,154 @@
+//! Texts to parsed policies, with every token's place.
+
+use lictor_proto::json::Node;
+use regorus::unstable::{Expr, Lexer, Module, Ref, Source, Span, TokenKind};
+
+use super::names::{ROOT, is_unit};
+use super::place::{Place, engine_message};
+use super::walk::{Part, flatten};
+use crate::diagnostic::Diagnostic;
+
+/// Largest policy file, in bytes.
+pub(crate) const MAX_FILE_BYTES: usize = 1 << 20;
+
+/// One parsed file.
+pub(crate) struct Policy {
+    /// Name in the bundle.
+    pub(crate) name: String,
+    pub(crate) text: String,
+    pub(crate) module: Ref<Module>,
+    pub(crate) tokens: Vec<Token>,
+    /// The package, without `data`.
+    pub(crate) package: Vec<String>,
+    /// The policy unit, if the package is one.
+    pub(crate) unit: Option<String>,
+    /// Whether the file is left out of the serving engine.
+    pub(crate) test: bool,
+}
+
+/// One token of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Token {
+    pub(crate) word: bool,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    pub(crate) line: u32,
+    pub(crate) col: u32,
+}
+
+impl Policy {
+    /// An error at `span`.
+    pub(crate) fn error(&self, code: &'static str, span: &Span, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::error(code, &self.name, message).at(span.line, span.col)
+    }
+
+    /// The text of a token.
+    pub(crate) fn token_text(&self, token: &Token) -> &str {
+        self.text.get(token.start..token.end).unwrap_or_default()
+    }
+
+    /// Whether the file belongs to a policy unit (test files do not make one).
+    pub(crate) fn is_unit(&self) -> bool {
+        self.unit.is_some() && !self.test
+    }
+}
+
+/// Parses every file; a file that does not parse is left out and reported.
+pub(crate) fn parse_all(files: &[(&str, &str)], problems: &mut Vec<Diagnostic>) -> Vec<Policy> {
+    let mut policies = Vec::new();
+    for (name, text) in files {
+        match parse(name, text) {
+            Ok(policy) => policies.push(policy),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    policies
+}
+
+fn parse(name: &str, text: &str) -> Result<Policy, Diagnostic> {
+    if text.len() > MAX_FILE_BYTES {
+        let message = format!("the file has {} bytes, at most {MAX_FILE_BYTES} are read", text.len());
+        return Err(Diagnostic::error("rego_size", name, message).help("split it"));
+    }
+    let mut engine = regorus::Engine::new();
+    engine.add_policy(name.to_owned(), text.to_owned()).map_err(|error| parse_error(name, &error.to_string()))?;
+    let Some(module) = engine.get_modules().first().cloned() else {
+        return Err(Diagnostic::error("rego_parse", name, "the file has no module"));
+    };
+    let test = name.ends_with("_test.rego");
+    let package = package_of(&module.package.refr)
+        .ok_or_else(|| at_span("rego_package", name, &module.package.span, "the package is not a plain path"))?;
+    if module.target.is_some() {
+        let message = "`__target__` is not part of Rego policies here";
+        return Err(at_span("rego_parse", name, &module.package.span, message).help("remove it"));
+    }
+    let unit = match package.as_slice() {
+        [root, unit] if root == ROOT && is_unit(unit) => Some(unit.clone()),
+        _ => None,
+    };
+    Ok(Policy {
+        name: name.to_owned(),
+        text: text.to_owned(),
+        tokens: tokens(name, text)?,
+        package,
+        unit,
+        test,
+        module,
+    })
+}
+
+fn at_span(code: &'static str, name: &str, span: &Span, message: &str) -> Diagnostic {
+    Diagnostic::error(code, name, message).at(span.line, span.col)
+}
+
+fn parse_error(name: &str, text: &str) -> Diagnostic {
+    let Place { line, col, .. } = Place::find(text).unwrap_or_default();
+    Diagnostic::error("rego_parse", name, engine_message(text)).at(line, col)
+}
+
+fn package_of(refr: &Expr) -> Option<Vec<String>> {
+    let (_, parts) = flatten(refr)?;
+    parts
+        .into_iter()
+        .map(|part| match part {
+            Part::Name(name) => Some(name.to_owned()),
+            Part::Dynamic(_) => None,
+        })
+        .collect()
+}
+
+fn tokens(name: &str, text: &str) -> Result<Vec<Token>, Diagnostic> {
+    let failed = |error: &dyn std::fmt::Display| parse_error(name, &error.to_string());
+    let source = Source::from_contents(name.to_owned(), text.to_owned()).map_err(|e| failed(&e))?;
+    let mut lexer = Lexer::new(&source);
+    let mut found = Vec::new();
+    loop {
+        let token = lexer.next_token().map_err(|e| failed(&e))?;
+        if token.0 == TokenKind::Eof {
+            return Ok(found);
+        }
+        found.push(Token {
+            word: token.0 == TokenKind::Ident,
+            start: token.1.start as usize,
+            end: token.1.end as usize,
+            line: token.1.line,
+            col: token.1.col,
+        });
+    }
+}
+
+/// The bundle's data, read strictly.
+pub(crate) fn parse_data(text: &str, problems: &mut Vec<Diagnostic>) -> Node {
+    match lictor_proto::json::scan(text.as_bytes()) {
+        Ok(node) if node.is_object() => node,
+        Ok(_) => {
+            problems.push(Diagnostic::error("rego_data", "data.json", "the data is not an object"));
+            Node::empty_object()
+        }
+        Err(error) => {
+            let message = format!("the data cannot be read: {error}");
+            problems.push(Diagnostic::error("rego_data", "data.json", message));
+            Node::empty_object()
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Integration tests of the crate, one module each.
+
+#[cfg(test)]
+mod bundle_corpus;
