@@ -1,1 +1,44 @@
+//! The five stages that every enforcement point shares, in the order that data flows.
+//!
+//! # Layout
+//!
+//! 1. [`request`]: the bounded, protocol-neutral request
+//! 2. [`identity`]: who calls
+//! 3. [`query`]: the decision, within a deadline
+//! 4. [`enforce`]: the only maker of a [`Permit`]
+//! 5. [`record`]: the outcome, in the audit log before release
+//!
+//! [`Pep`] composes them: [`Pep::decide`] → [`Pep::permit`] → the forwarder → [`Pep::review`] →
+//! [`Pep::finish`]. Each step takes the value that only the step before can make.
+//!
+//! Beside the stages: [`refusal`] (what a caller is told, one status table), [`clock`] (time and
+//! ids as values), [`mask`] and [`edit`] (obligations on texts and JSON), [`headers`] (what passes
+//! a proxy), [`forward`] (the reverse-proxy client, which takes a permit), [`client`] (the
+//! decision point over gRPC), [`setup`] (configuration to parts, at start).
 
+pub mod client;
+pub mod clock;
+pub mod edit;
+pub mod enforce;
+pub mod forward;
+pub mod headers;
+pub mod identity;
+pub mod mask;
+mod pep;
+pub mod query;
+pub mod record;
+pub mod refusal;
+pub mod request;
+pub mod setup;
+
+pub use clock::{Clock, Ids};
+pub use enforce::{Permit, PermitError, Permitted};
+pub use forward::{Forwarder, Outgoing};
+pub use pep::{Entry, Pep, PepParts, Reviewed, body_too_large};
+pub use record::{Ended, Ending, Flight};
+pub use refusal::{Refusal, RefusalKind, Told};
+pub use request::{Proof, Request};
+
+/// Who calls, and what is told to the servers behind: the names of the identity crate that the
+/// enforcement points need.
+pub use lictor_identity::{Assertion, AssertionMinter, Authenticator, Identity};

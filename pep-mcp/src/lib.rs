@@ -1,1 +1,37 @@
+//! Enforcement point in front of MCP servers.
+//!
+//! # Layout
+//!
+//! In the order that a message flows:
+//!
+//! - [`config`]: `[pep_mcp]` of `lictor.toml`
+//! - [`server`]: the listener, health, metadata, shutdown; `guard`: `Host` and `Origin`
+//! - `ingress`: bytes and headers to one message, to a request of the five stages; `methods`: the
+//!   one table of methods; `texts`: what detectors look at
+//! - `flow`: one message from there to its answer, the stages in their order
+//! - `upstream`: the way to the server behind
+//! - `response`: the second decision and masks; `lists`: what a caller may see of a list
+//! - `stream`: streamed answers; `sse`: events without changing a byte
+//! - `sessions`: legacy sessions and who made them
+//! - [`refusal`]: refusals in the shape of the protocol
+//!
+//! Messages stay raw JSON: they are scanned once, and forwarded byte for byte unless an obligation
+//! touches them, and then only the touched members change.
 
+pub mod config;
+mod flow;
+mod guard;
+mod ingress;
+mod lists;
+mod methods;
+pub mod refusal;
+mod response;
+pub mod server;
+mod sessions;
+mod sse;
+mod stream;
+mod texts;
+mod upstream;
+
+pub use config::{Config, Denials, ServerConfig};
+pub use server::{Deps, ServeError, serve};

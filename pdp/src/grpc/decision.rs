@@ -158,9 +158,15 @@ async fn serve_stream(
                 Some(Ok(call)) => deciding.push(answer(&pdp, &peer, call)),
                 Some(Err(_)) | None => reading = false,
             },
-            _ = shutdown.wait_for(|down| *down), if reading => reading = false,
+            () = stopped(&mut shutdown), if reading => reading = false,
         }
     }
+}
+
+/// Returns once the process stops; a lost sender is a stop as well. The guard that
+/// `wait_for` returns must not live across an await.
+async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|down| *down).await;
 }
 
 /// Every message gets an answer: a malformed call and a panic are denials.

@@ -10,6 +10,7 @@ use crate::engine::Scope;
 
 use super::annotations::{self, Notes};
 use super::place::File;
+use super::reads::{Reader, Reads, reads_member};
 
 /// What a policy does when its condition holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,25 @@ pub(super) struct Policy {
     pub(super) condition: Expr,
     /// Where its permits count; everywhere if absent.
     pub(super) scope: Option<Scope>,
+    /// Whether the condition reads `context.args`.
+    pub(super) reads_args: bool,
+}
+
+impl Policy {
+    /// Whether the condition reads the argument at a JSON pointer.
+    pub(super) fn reads_argument(&self, pointer: &str) -> bool {
+        let mut reads = Reads::default();
+        reads.add(&self.condition, Reader::Live);
+        let path = pointer.split('/').skip(1).map(unescape_token);
+        path.fold(reads.cursor().member("args"), |cursor, step| {
+            cursor.member(&step)
+        })
+        .is_read()
+    }
+}
+
+fn unescape_token(token: &str) -> String {
+    token.replace("~1", "/").replace("~0", "~")
 }
 
 /// A policy with what the load checks need.
@@ -61,7 +81,9 @@ pub(super) fn parse(
     for (index, file) in files.iter().enumerate() {
         let scope = scopes.get(unit_of(file.path));
         for template in templates(file, diagnostics) {
-            let Some(notes) = annotations::read(&template, file, diagnostics) else { continue };
+            let Some(notes) = annotations::read(&template, file, diagnostics) else {
+                continue;
+            };
             let offset = template.loc().map_or(0, |loc| loc.start());
             let kind = match (template.effect(), &notes.ask) {
                 (Effect::Permit, _) => Kind::Permit,
@@ -71,10 +93,26 @@ pub(super) fn parse(
             // Cedar names policies `policy0`, `policy1`, … in every file anew.
             let id = PolicyID::from_string(format!("p{}", parsed.len()));
             let condition = template.condition();
-            let Ok(checked) = StaticPolicy::try_from(template.new_id(id)) else { continue };
+            let Ok(checked) = StaticPolicy::try_from(template.new_id(id)) else {
+                continue;
+            };
             let place = file.place(offset);
-            let policy = Policy { notes, place, kind, condition, scope: scope.cloned() };
-            parsed.push(Parsed { policy, checked, file: index, offset });
+            let reads_args = reads_member(&condition, "args");
+            let scope = scope.cloned();
+            let policy = Policy {
+                notes,
+                place,
+                kind,
+                condition,
+                scope,
+                reads_args,
+            };
+            parsed.push(Parsed {
+                policy,
+                checked,
+                file: index,
+                offset,
+            });
         }
     }
     refuse_duplicate_ids(&parsed, files, diagnostics);
@@ -92,9 +130,11 @@ fn templates(file: &File<'_>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Template
     let set = match parse_policyset(file.text) {
         Ok(set) => set,
         Err(errors) => {
-            diagnostics.extend(errors.iter().map(|error| {
-                file.from_cedar("cedar_parse", Level::Error, error)
-            }));
+            diagnostics.extend(
+                errors
+                    .iter()
+                    .map(|error| file.cedar("cedar_parse", Level::Error, error)),
+            );
             return Vec::new();
         }
     };
@@ -105,7 +145,10 @@ fn templates(file: &File<'_>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Template
             None => templates.push(template.clone()),
             Some(slot) => {
                 let at = slot.loc.as_ref().map_or(start, |loc| loc.start());
-                let message = format!("the slot `{}` is never filled: a bundle links no templates", slot.id);
+                let message = format!(
+                    "the slot `{}` is never filled: a bundle links no templates",
+                    slot.id
+                );
                 let error = file.error("cedar_template", at, message);
                 diagnostics.push(error.help("name the entity, or use `in` with a group"));
             }
@@ -117,14 +160,23 @@ fn templates(file: &File<'_>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Template
 
 fn refuse_duplicate_ids(parsed: &[Parsed], files: &[File<'_>], diagnostics: &mut Vec<Diagnostic>) {
     let mut first: BTreeMap<&str, &Policy> = BTreeMap::new();
-    for Parsed { policy, file, offset, .. } in parsed {
+    for Parsed {
+        policy,
+        file,
+        offset,
+        ..
+    } in parsed
+    {
         let id = policy.notes.id.as_str();
         let Some(other) = first.get(id) else {
             first.insert(id, policy);
             continue;
         };
         if let Some(file) = files.get(*file) {
-            let message = format!("`@id(\"{id}\")` is also that of the policy at {}", other.place);
+            let message = format!(
+                "`@id(\"{id}\")` is also that of the policy at {}",
+                other.place
+            );
             diagnostics.push(file.error("cedar_id_duplicate", *offset, message));
         }
     }

@@ -39,8 +39,8 @@ mod tests {
         fn holds() {}
     }
     struct Cloneable;
-    impl<T: ?Sized> Ambiguous<()> for T {}
-    impl<T: ?Sized + Clone> Ambiguous<Cloneable> for T {}
+    impl<T> Ambiguous<()> for T {}
+    impl<T: Clone> Ambiguous<Cloneable> for T {}
 
     /// Does not compile if the store can be cloned: the call would be ambiguous.
     #[test]

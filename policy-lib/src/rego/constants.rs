@@ -77,7 +77,7 @@ fn open_rules<'a>(policies: &[&'a Policy]) -> BTreeSet<Path<'a>> {
                     }
                     named.extend(targets(policy, expr));
                 }
-                Node::CallStatement(_) | Node::Binding(_) => {}
+                Node::CallStatement(_) | Node::Binding(_) | Node::Line(_) => {}
             });
         }
     }

@@ -110,7 +110,7 @@ pub(crate) fn check(policies: &[Policy], problems: &mut Vec<Diagnostic>) -> BTre
                         used.insert(builtin);
                     }
                 }
-                Node::CallStatement(_) | Node::Binding(_) => {}
+                Node::CallStatement(_) | Node::Binding(_) | Node::Line(_) => {}
             });
         }
     }
@@ -166,10 +166,9 @@ fn check_call<'a>(
 }
 
 fn unknown(functions: &Functions<'_>, call: Call<'_>, name: &str) -> Diagnostic {
-    let local: Vec<String> = functions.by_path.keys().filter_map(|path| path.last()).map(|n| (*n).to_owned()).collect();
-    let known = builtins::names().chain(local.iter().map(String::as_str));
     let problem = call.policy.error("rego_function", call.span, format!("there is no function `{name}`"));
-    match suggest(name, known) {
+    let own: Vec<&str> = functions.by_path.keys().filter_map(|path| path.last().copied()).collect();
+    match suggest(name, own).or_else(|| suggest(name, builtins::names())) {
         Some(meant) => problem.help(format!("did you mean `{meant}`?")),
         None => problem,
     }

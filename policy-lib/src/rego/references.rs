@@ -5,16 +5,17 @@
 use std::collections::BTreeSet;
 
 use lictor_proto::json::{Node as Json, Value as JsonValue};
-use regorus::unstable::Expr;
+use regorus::unstable::{Expr, Ref, Rule, RuleBody, RuleHead};
 
-use super::functions::absolute;
-use super::names::{RESERVED, ROOT};
+use super::functions::{absolute, import_target};
+use super::names::{Decision, RESERVED, ROOT};
 use super::source::Policy;
-use super::walk::{Node, Part, flatten, head_refr, walk_expr, walk_rule};
+use super::walk::{Node, Part, flatten, head_name, head_refr, walk_expr, walk_outside, walk_query, walk_rule};
 use crate::diagnostic::Diagnostic;
 
 /// Checks every reference of every file.
 pub(crate) fn check(policies: &[Policy], problems: &mut Vec<Diagnostic>) {
+    check_heads(policies, problems);
     for policy in policies {
         check_name(policy, &policy.module.package.refr, problems);
         for import in &policy.module.imports {
@@ -36,10 +37,80 @@ pub(crate) fn check(policies: &[Policy], problems: &mut Vec<Diagnostic>) {
                 }
                 Node::WithTarget(expr) => check_name(policy, expr, problems),
                 Node::Call { function, .. } => check_name(policy, function, problems),
-                Node::CallStatement(_) | Node::Binding(_) => {}
+                Node::CallStatement(_) | Node::Binding(_) | Node::Line(_) => {}
             });
         }
     }
+}
+
+/// What a head names must come from its body: the engine notices a name without
+/// a value only when the rule fires, and `_` would lose an element without notice.
+fn check_heads(policies: &[Policy], problems: &mut Vec<Diagnostic>) {
+    let mut rules: BTreeSet<(&Vec<String>, &str)> = BTreeSet::new();
+    for policy in policies {
+        let names = policy.module.policy.iter().filter_map(|rule| head_name(rule));
+        rules.extend(names.map(|(name, _)| (&policy.package, name)));
+    }
+    for policy in policies {
+        for rule in &policy.module.policy {
+            let Rule::Spec { head, bodies, .. } = rule.as_ref() else { continue };
+            let (said, args): (Vec<&Expr>, &[_]) = match head {
+                RuleHead::Set { key, .. } => (key.iter().map(|key| key.as_ref()).collect(), &[]),
+                RuleHead::Compr { assign, .. } => (assign.iter().map(|a| a.value.as_ref()).collect(), &[]),
+                RuleHead::Func { args, assign, .. } => (assign.iter().map(|a| a.value.as_ref()).collect(), args),
+            };
+            let known = names_of(bodies, args);
+            for expr in said {
+                check_head(policy, expr, rule, (&known, &rules), problems);
+            }
+        }
+    }
+}
+
+/// Every name that bodies and arguments mention.
+fn names_of<'a>(bodies: &'a [RuleBody], args: &'a [Ref<Expr>]) -> BTreeSet<&'a str> {
+    let mut known = BTreeSet::from(["input", "data"]);
+    let mut learn = |node: Node<'a>| match node {
+        Node::Binding(name) => {
+            known.insert(name);
+        }
+        Node::Reference(expr) => {
+            if let Some(Part::Name(name)) = flatten(expr).and_then(|(_, parts)| parts.first().copied()) {
+                known.insert(name);
+            }
+        }
+        _ => {}
+    };
+    bodies.iter().for_each(|body| walk_query(&body.query, &mut learn));
+    args.iter().for_each(|arg| walk_expr(arg, &mut learn));
+    known
+}
+
+fn check_head(
+    policy: &Policy,
+    expr: &Expr,
+    rule: &Rule,
+    (known, rules): (&BTreeSet<&str>, &BTreeSet<(&Vec<String>, &str)>),
+    problems: &mut Vec<Diagnostic>,
+) {
+    let decides = head_name(rule).is_some_and(|(name, _)| Decision::from_name(name).is_some());
+    walk_outside(expr, &mut |node| {
+        let Node::Reference(refr) = node else { return };
+        let Some((span, parts)) = flatten(refr) else { return };
+        let Some(Part::Name(name)) = parts.first() else { return };
+        if *name == "_" {
+            if decides && policy.is_unit() {
+                let problem = policy.error("rego_head", span, "the head picks any element with `_`");
+                problems.push(problem.help("bind it in the body: `some x in ...`"));
+            }
+            return;
+        }
+        let named = known.contains(name) || rules.contains(&(&policy.package, *name)) || import_target(policy, name).is_some();
+        if !named {
+            let message = format!("variable `{name}` is unsafe: nothing gives it a value");
+            problems.push(policy.error("rego_unsafe", span, message).help("bind it in the body"));
+        }
+    });
 }
 
 /// Words are checked one by one elsewhere; names in brackets only here.

@@ -84,6 +84,7 @@ fn check_rules(policy: &Policy, problems: &mut Vec<Diagnostic>) {
     let under_root = policy.package.first().is_some_and(|first| first == ROOT);
     for rule in &policy.module.policy {
         check_walk(policy, rule, problems);
+        check_test(policy, rule, problems);
         let Some((name, plain)) = head_name(rule) else {
             problems.push(policy.error("rego_rule", rule.span(), "the rule has no name"));
             continue;
@@ -178,6 +179,16 @@ fn check_one_allow(policies: &[Policy], problems: &mut Vec<Diagnostic>) {
                 );
             }
         }
+    }
+}
+
+/// Only a condition can be run as a test.
+fn check_test(policy: &Policy, rule: &Rule, problems: &mut Vec<Diagnostic>) {
+    let Some((name, _)) = head_name(rule).filter(|(name, _)| is_test(name)) else { return };
+    if !matches!(rule, Rule::Spec { head: RuleHead::Compr { .. }, .. }) {
+        let message = format!("`{name}` would never be run: it is a set, a function or a default");
+        let help = "write `test_x if ...`, or `test_x[case] if ...` for several cases";
+        problems.push(policy.error("rego_test", rule.span(), message).help(help));
     }
 }
 

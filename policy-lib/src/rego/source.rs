@@ -3,6 +3,7 @@
 use lictor_proto::json::Node;
 use regorus::unstable::{Expr, Lexer, Module, Ref, Source, Span, TokenKind};
 
+use super::guards::readable_number;
 use super::names::{ROOT, is_unit};
 use super::place::{Place, engine_message};
 use super::walk::{Part, flatten};
@@ -39,7 +40,7 @@ pub(crate) struct Token {
 impl Policy {
     /// An error at `span`.
     pub(crate) fn error(&self, code: &'static str, span: &Span, message: impl Into<String>) -> Diagnostic {
-        Diagnostic::error(code, &self.name, message).at(span.line, span.col)
+        Diagnostic::error(code, &self.name, message).at(span.line, column(&self.text, span.start as usize))
     }
 
     /// The text of a token.
@@ -51,6 +52,13 @@ impl Policy {
     pub(crate) fn is_unit(&self) -> bool {
         self.unit.is_some() && !self.test
     }
+}
+
+/// The column of a byte, in characters from 1. The engine counts a tab as four.
+pub(crate) fn column(text: &str, byte: usize) -> u32 {
+    let before = text.get(..byte).unwrap_or_default();
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    u32::try_from(line.chars().count() + 1).unwrap_or(u32::MAX)
 }
 
 /// Parses every file; a file that does not parse is left out and reported.
@@ -70,6 +78,8 @@ fn parse(name: &str, text: &str) -> Result<Policy, Diagnostic> {
         let message = format!("the file has {} bytes, at most {MAX_FILE_BYTES} are read", text.len());
         return Err(Diagnostic::error("rego_size", name, message).help("split it"));
     }
+    // A number such as `1e999999999` would keep the parser busy for ever.
+    let tokens = tokens(name, text)?;
     let mut engine = regorus::Engine::new();
     engine.add_policy(name.to_owned(), text.to_owned()).map_err(|error| parse_error(name, &error.to_string()))?;
     let Some(module) = engine.get_modules().first().cloned() else {
@@ -89,7 +99,7 @@ fn parse(name: &str, text: &str) -> Result<Policy, Diagnostic> {
     Ok(Policy {
         name: name.to_owned(),
         text: text.to_owned(),
-        tokens: tokens(name, text)?,
+        tokens,
         package,
         unit,
         test,
@@ -127,12 +137,19 @@ fn tokens(name: &str, text: &str) -> Result<Vec<Token>, Diagnostic> {
         if token.0 == TokenKind::Eof {
             return Ok(found);
         }
+        // The engine's spans of strings lie between the quotes.
+        let quote = usize::from(matches!(token.0, TokenKind::String | TokenKind::RawString));
+        let start = (token.1.start as usize).saturating_sub(quote);
+        if token.0 == TokenKind::Number && !readable_number(token.1.text()) {
+            let message = format!("number `{}` is too large to work with", token.1.text());
+            return Err(at_span("rego_number", name, &token.1, &message));
+        }
         found.push(Token {
             word: token.0 == TokenKind::Ident,
-            start: token.1.start as usize,
-            end: token.1.end as usize,
+            start,
+            end: token.1.end as usize + quote,
             line: token.1.line,
-            col: token.1.col,
+            col: column(text, start),
         });
     }
 }

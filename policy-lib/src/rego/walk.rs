@@ -22,6 +22,8 @@ pub(crate) enum Node<'a> {
     CallStatement(&'a Expr),
     /// A name that the rule binds.
     Binding(&'a str),
+    /// A line that has an expression.
+    Line(u32),
 }
 
 /// A reference from its root: `data.a[x].b` is `data`, `a`, dynamic, `b`. Nothing
@@ -99,17 +101,28 @@ pub(crate) fn walk_rule<'a>(rule: &'a Rule, visit: &mut dyn FnMut(Node<'a>)) {
             }
         }
     }
-    walk(todo, visit);
+    walk(todo, true, visit);
 }
 
 /// Calls `visit` for everything an expression holds.
 pub(crate) fn walk_expr<'a>(expr: &'a Expr, visit: &mut dyn FnMut(Node<'a>)) {
-    walk(vec![Todo::Expr(expr)], visit);
+    walk(vec![Todo::Expr(expr)], true, visit);
 }
 
-fn walk<'a>(mut todo: Vec<Todo<'a>>, visit: &mut dyn FnMut(Node<'a>)) {
+/// The same without what stands in comprehensions.
+pub(crate) fn walk_outside<'a>(expr: &'a Expr, visit: &mut dyn FnMut(Node<'a>)) {
+    walk(vec![Todo::Expr(expr)], false, visit);
+}
+
+/// Calls `visit` for everything a body holds.
+pub(crate) fn walk_query<'a>(query: &'a Query, visit: &mut dyn FnMut(Node<'a>)) {
+    walk(vec![Todo::Query(query)], true, visit);
+}
+
+fn walk<'a>(mut todo: Vec<Todo<'a>>, inside: bool, visit: &mut dyn FnMut(Node<'a>)) {
     while let Some(next) = todo.pop() {
         match next {
+            Todo::Expr(Expr::ArrayCompr { .. } | Expr::SetCompr { .. } | Expr::ObjectCompr { .. }) if !inside => {}
             Todo::Expr(expr) => push_expr(expr, &mut todo, visit),
             Todo::Query(query) => push_query(query, &mut todo, visit),
         }
@@ -200,6 +213,7 @@ fn bind<'a>(pattern: &'a Expr, visit: &mut dyn FnMut(Node<'a>)) {
 }
 
 fn push_expr<'a>(expr: &'a Expr, todo: &mut Vec<Todo<'a>>, visit: &mut dyn FnMut(Node<'a>)) {
+    visit(Node::Line(expr.span().line));
     match expr {
         Expr::String { .. }
         | Expr::RawString { .. }

@@ -31,8 +31,14 @@ pub(super) const COMMON_TYPES: &str = r#"  type SessionLabels = { "integrity": S
   type Time = { "now_ms": Long };
 "#;
 /// Names that [`COMMON_TYPES`] declares.
-pub(super) const COMMON_TYPE_NAMES: [&str; 6] =
-    ["SessionLabels", "Session", "Signals", "Request", "Usage", "Time"];
+pub(super) const COMMON_TYPE_NAMES: [&str; 6] = [
+    "SessionLabels",
+    "Session",
+    "Signals",
+    "Request",
+    "Usage",
+    "Time",
+];
 /// The members that every action has alike.
 const COMMON_MEMBERS: &str = r#""subject"?: User, "subject_type": String, "server"?: Server, "resource_id": String, "phase": String, "executed": Bool, "session": Session, "findings": Set<String>, "finding_categories": Set<String>, "finding_severities": Set<String>, "signals": Signals, "delegation": Set<String>, "request": Request, "usage": Usage, "time": Time"#;
 
@@ -73,31 +79,41 @@ pub(in super::super) struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// The context with the call's arguments.
-    pub(in super::super) fn concrete(&self, query: &Query<'_>) -> Built {
+    /// The context with the call's arguments, or with none.
+    pub(in super::super) fn concrete(&self, query: &Query<'_>, with_args: bool) -> Built {
         let mut builder = Builder::new(self.makers);
         let mut members = self.members(query);
         let cursor = self.reads.cursor().member(ARGS);
-        if cursor.is_read() {
+        if cursor.is_read() && with_args {
             let node = query.call.context.args.node();
             members.push((ARGS, builder.record(node, self.args, cursor)));
+        } else if cursor.is_read() {
+            members.push((ARGS, Value::empty_record(None)));
         }
         let context = match Value::record(members, None).value {
             ValueKind::Record(members) => Context::Value(members),
             // A record is made above; without members a policy that reads any fails.
             _ => Context::empty(),
         };
-        Built { context, misfits: builder.misfits }
+        Built {
+            context,
+            misfits: builder.misfits,
+        }
     }
 
     /// The context with unknown arguments; `None` if Cedar does not take it.
     pub(in super::super) fn without_args(&self, query: &Query<'_>) -> Option<Context> {
-        let members = self.members(query).into_iter().map(|(name, value)| {
-            (name.into(), RestrictedExpr::from(value))
-        });
+        let members = self
+            .members(query)
+            .into_iter()
+            .map(|(name, value)| (name.into(), RestrictedExpr::from(value)));
         let unknown = RestrictedExpr::new(Expr::unknown(Unknown::new_untyped(ARGS))).ok()?;
         let all = members.chain([(ARGS.into(), unknown)]);
-        Context::from_pairs(all, cedar_policy_core::extensions::Extensions::all_available()).ok()
+        Context::from_pairs(
+            all,
+            cedar_policy_core::extensions::Extensions::all_available(),
+        )
+        .ok()
     }
 
     /// Every member but the arguments, as far as policies read it.
@@ -117,20 +133,31 @@ impl Parts<'_> {
         add("phase", &|| Value::from(call.phase.as_str()));
         add("executed", &|| Value::from(call.executed));
         add("session", &|| session(&facts.session, resource));
-        add("findings", &|| strings(facts.findings.iter().map(|finding| &finding.detector)));
+        add("findings", &|| {
+            strings(facts.findings.iter().map(|finding| &finding.detector))
+        });
         add("finding_categories", &|| {
             strings(facts.findings.iter().map(|finding| &finding.category))
         });
         add("finding_severities", &|| {
-            let severities = facts.findings.iter().map(|finding| finding.severity.as_str());
+            let severities = facts
+                .findings
+                .iter()
+                .map(|finding| finding.severity.as_str());
             Value::set(severities.map(Value::from), None)
         });
         add("signals", &|| self.signals(facts));
-        add("delegation", &|| strings(call.delegation.iter().map(|actor| &actor.id)));
+        add("delegation", &|| {
+            strings(call.delegation.iter().map(|actor| &actor.id))
+        });
         add("request", &|| self.request(call));
         add("usage", &|| usage(call));
-        add("time", &|| Value::record([("now_ms", Value::from(facts.time.now_ms))], None));
-        add("provenance", &|| self.provenance(facts, root.member("provenance")));
+        add("time", &|| {
+            Value::record([("now_ms", Value::from(facts.time.now_ms))], None)
+        });
+        add("provenance", &|| {
+            self.provenance(facts, root.member("provenance"))
+        });
         members
     }
 
@@ -168,7 +195,9 @@ impl Parts<'_> {
     }
 
     fn signals(&self, facts: &Facts) -> Value {
-        let rate = self.makers.decimal(ratio_ten_thousandths(facts.signals.rate));
+        let rate = self
+            .makers
+            .decimal(ratio_ten_thousandths(facts.signals.rate));
         let members = [
             Some(("loop", whole(facts.signals.repeats))),
             Some(("first_use", Value::from(facts.signals.first_use))),
@@ -181,7 +210,9 @@ impl Parts<'_> {
         let members = [
             Some(("tenant", Value::from(call.tenant.as_str()))),
             Some(("protocol", Value::from(call.context.protocol.as_str()))),
-            self.makers.ip(&call.context.source_ip).map(|ip| ("source_ip", ip)),
+            self.makers
+                .ip(&call.context.source_ip)
+                .map(|ip| ("source_ip", ip)),
         ];
         Value::record(members.into_iter().flatten(), None)
     }
@@ -189,7 +220,10 @@ impl Parts<'_> {
     /// For each argument the origins of its value and of everything inside it.
     fn provenance(&self, facts: &Facts, cursor: Cursor<'_>) -> Value {
         let mut members = Vec::new();
-        let read = self.pointers.iter().filter(|pointer| cursor.member(pointer).is_read());
+        let read = self
+            .pointers
+            .iter()
+            .filter(|pointer| cursor.member(pointer).is_read());
         for pointer in read {
             let origins: BTreeSet<&str> = facts
                 .provenance
@@ -207,7 +241,8 @@ impl Parts<'_> {
 }
 
 fn is_at_or_inside(at: &str, pointer: &str) -> bool {
-    at.strip_prefix(pointer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    at.strip_prefix(pointer)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// An origin is a text, an object with a member `origin`, or a list of either.
@@ -216,14 +251,23 @@ fn origins_of(origin: &Json) -> Vec<&str> {
         Json::String(origin) => vec![origin],
         Json::Array(origins) => origins.iter().flat_map(origins_of).collect(),
         Json::Object(members) => {
-            vec![members.get("origin").and_then(Json::as_str).unwrap_or(ORIGIN_UNKNOWN)]
+            vec![
+                members
+                    .get("origin")
+                    .and_then(Json::as_str)
+                    .unwrap_or(ORIGIN_UNKNOWN),
+            ]
         }
         _ => vec![ORIGIN_UNKNOWN],
     }
 }
 
 fn session(session: &SessionFacts, resource: &str) -> Value {
-    let called = session.calls.iter().filter(|(_, count)| **count > 0).map(|(id, _)| id);
+    let called = session
+        .calls
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(id, _)| id);
     let here = session.calls.get(resource).copied().unwrap_or(0);
     let kind = match session.kind {
         SessionKind::Opened => "opened",
@@ -235,7 +279,10 @@ fn session(session: &SessionFacts, resource: &str) -> Value {
     };
     let labels = [
         ("integrity", Value::from(integrity)),
-        ("confidentiality", Value::from(confidentiality(session.labels.confidentiality))),
+        (
+            "confidentiality",
+            Value::from(confidentiality(session.labels.confidentiality)),
+        ),
     ];
     let members = [
         ("kind", Value::from(kind)),

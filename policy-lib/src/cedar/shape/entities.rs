@@ -28,7 +28,10 @@ const ENTITY_TYPES: [(&str, &str); 6] = [
         "Team",
         r#""description": String, "models": Set<String>, "budget": {budget}, "attrs": {}"#,
     ),
-    ("Server", r#""url": String, "description": String, "open": Bool, "attrs": {}"#),
+    (
+        "Server",
+        r#""url": String, "description": String, "open": Bool, "attrs": {}"#,
+    ),
     (
         "Tool in [Server]",
         r#""source": String, "reads"?: String, "effect": String, "destination_args": Set<String>, "attrs": {}"#,
@@ -58,7 +61,12 @@ impl EntityShapes {
             users: Attrs::of(registry.users.iter().map(|(id, entry)| (id, &entry.attrs))),
             teams: Attrs::of(registry.teams.iter().map(|(id, entry)| (id, &entry.attrs))),
             budgets: Attrs::of(registry.teams.iter().map(|(id, entry)| (id, &entry.budget))),
-            servers: Attrs::of(registry.servers.iter().map(|(id, entry)| (id, &entry.attrs))),
+            servers: Attrs::of(
+                registry
+                    .servers
+                    .iter()
+                    .map(|(id, entry)| (id, &entry.attrs)),
+            ),
             tools: Attrs::of(registry.tools.iter().map(|(id, entry)| (id, &entry.attrs))),
             models: Attrs::of(registry.models.iter().map(|(id, entry)| (id, &entry.attrs))),
         }
@@ -67,10 +75,19 @@ impl EntityShapes {
     /// Appends the declarations of all entity types.
     pub(super) fn declare(&self, out: &mut String) {
         let budget = record_text(&self.budgets.record);
-        let free =
-            [&self.agents, &self.users, &self.teams, &self.servers, &self.tools, &self.models];
+        let free = [
+            &self.agents,
+            &self.users,
+            &self.teams,
+            &self.servers,
+            &self.tools,
+            &self.models,
+        ];
         for ((head, fixed), attrs) in ENTITY_TYPES.iter().zip(free) {
-            let fixed = fixed.strip_suffix("{}").unwrap_or(fixed).replace("{budget}", &budget);
+            let fixed = fixed
+                .strip_suffix("{}")
+                .unwrap_or(fixed)
+                .replace("{budget}", &budget);
             let attrs = record_text(&attrs.record);
             out.push_str(&format!("  entity {head} {{ {fixed}{attrs} }};\n"));
         }
@@ -80,7 +97,12 @@ impl EntityShapes {
 
     /// All entities of the registry.
     pub(super) fn build(&self, registry: &Registry, names: &Names, makers: &Makers) -> Vec<Entity> {
-        let maker = Maker { shapes: self, registry, names, makers };
+        let maker = Maker {
+            shapes: self,
+            registry,
+            names,
+            makers,
+        };
         let mut entities = Vec::new();
         entities.extend(registry.agents.keys().filter_map(|id| maker.agent(id)));
         entities.extend(registry.users.keys().filter_map(|id| maker.user(id)));
@@ -105,12 +127,17 @@ pub(super) fn first_segment(id: &str) -> &str {
 
 /// Who runs a model.
 pub(super) fn provider_of<'a>(registry: &'a Registry, model: &'a str) -> &'a str {
-    let named = registry.models.get(model).map(|entry| entry.provider.as_str());
-    named.filter(|provider| !provider.is_empty()).unwrap_or_else(|| first_segment(model))
+    let named = registry
+        .models
+        .get(model)
+        .map(|entry| entry.provider.as_str());
+    named
+        .filter(|provider| !provider.is_empty())
+        .unwrap_or_else(|| first_segment(model))
 }
 
 /// Every server that the registry names, also only as part of a tool or model.
-fn server_ids(registry: &Registry) -> BTreeSet<&str> {
+pub(super) fn server_ids(registry: &Registry) -> BTreeSet<&str> {
     let mut ids: BTreeSet<&str> = registry.servers.keys().map(String::as_str).collect();
     ids.extend(registry.virtual_servers.keys().map(String::as_str));
     ids.extend(registry.tools.keys().map(|id| first_segment(id)));
@@ -162,7 +189,11 @@ impl Maker<'_> {
         if self.registry.users.contains_key(&entry.manager) {
             attributes.push(("manager", Value::from(self.names.user(&entry.manager))));
         }
-        let teams = entry.teams.iter().map(|team| self.names.team(team)).collect();
+        let teams = entry
+            .teams
+            .iter()
+            .map(|team| self.names.team(team))
+            .collect();
         Some(entity(self.names.user(id), attributes, teams))
     }
 
@@ -194,7 +225,11 @@ impl Maker<'_> {
             attributes.push(("reads", Value::from(confidentiality(reads))));
         }
         let server = self.names.server(first_segment(id));
-        Some(entity(self.names.resource(ResourceKind::Tool, id), attributes, vec![server]))
+        Some(entity(
+            self.names.resource(ResourceKind::Tool, id),
+            attributes,
+            vec![server],
+        ))
     }
 
     fn model(&self, id: &str) -> Option<Entity> {
@@ -205,9 +240,18 @@ impl Maker<'_> {
             ("max_output_tokens", whole(entry.max_output_tokens)),
             ("attrs", self.free(&self.shapes.models, id)),
         ];
-        attributes.extend(entry.prices.as_ref().map(|prices| ("prices", price_list(prices))));
+        attributes.extend(
+            entry
+                .prices
+                .as_ref()
+                .map(|prices| ("prices", price_list(prices))),
+        );
         let server = self.names.server(provider);
-        Some(entity(self.names.resource(ResourceKind::Model, id), attributes, vec![server]))
+        Some(entity(
+            self.names.resource(ResourceKind::Model, id),
+            attributes,
+            vec![server],
+        ))
     }
 
     fn server(&self, id: &str) -> Entity {
@@ -229,21 +273,28 @@ impl Maker<'_> {
 
     /// The free attributes of one entry, as far as they are typed.
     fn free(&self, attrs: &Attrs, id: &str) -> Value {
-        let Some(node) = attrs.node(id) else { return Value::empty_record(None) };
+        let Some(node) = attrs.node(id) else {
+            return Value::empty_record(None);
+        };
         let everything = Reads::everything(Reader::Shadow);
         Builder::new(self.makers).record(node, &attrs.record, everything.cursor())
     }
 }
 
 fn entity(uid: EntityUID, attributes: Attributes, parents: Vec<EntityUID>) -> Entity {
-    let attributes = attributes.into_iter().map(|(name, value)| (name.into(), value.into()));
+    let attributes = attributes
+        .into_iter()
+        .map(|(name, value)| (name.into(), value.into()));
     let parents: HashSet<EntityUID> = parents.into_iter().collect();
     Entity::new_with_attr_partial_value(uid, attributes, HashSet::new(), parents, BTreeMap::new())
 }
 
 /// Texts as a set.
 pub(super) fn strings<'a>(texts: impl IntoIterator<Item = &'a String>) -> Value {
-    Value::set(texts.into_iter().map(|text| Value::from(text.as_str())), None)
+    Value::set(
+        texts.into_iter().map(|text| Value::from(text.as_str())),
+        None,
+    )
 }
 
 /// A count; one beyond Cedar's integers counts as the largest.
@@ -262,10 +313,22 @@ pub(super) fn confidentiality(label: Confidentiality) -> &'static str {
 
 fn price_list(prices: &Prices) -> Value {
     let members = [
-        ("input_usd_micros_per_mtok", prices.input_usd_micros_per_mtok),
-        ("output_usd_micros_per_mtok", prices.output_usd_micros_per_mtok),
-        ("cached_usd_micros_per_mtok", prices.cached_usd_micros_per_mtok),
-        ("reasoning_usd_micros_per_mtok", prices.reasoning_usd_micros_per_mtok),
+        (
+            "input_usd_micros_per_mtok",
+            prices.input_usd_micros_per_mtok,
+        ),
+        (
+            "output_usd_micros_per_mtok",
+            prices.output_usd_micros_per_mtok,
+        ),
+        (
+            "cached_usd_micros_per_mtok",
+            prices.cached_usd_micros_per_mtok,
+        ),
+        (
+            "reasoning_usd_micros_per_mtok",
+            prices.reasoning_usd_micros_per_mtok,
+        ),
     ];
     Value::record(members.map(|(name, price)| (name, whole(price))), None)
 }

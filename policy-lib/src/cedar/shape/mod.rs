@@ -21,6 +21,7 @@ use super::reads::Reads;
 use context::{COMMON_TYPE_NAMES, COMMON_TYPES, write_context};
 use entities::EntityShapes;
 use tool::tool_args;
+use types::quoted;
 
 mod attrs;
 mod context;
@@ -29,14 +30,24 @@ mod number;
 mod tool;
 mod types;
 
-pub(super) use context::{Built, Parts};
+pub(super) use context::Parts;
 pub(super) use tool::ToolArgs;
-pub(super) use types::{Makers, quoted};
+pub(super) use types::Makers;
 
 /// Names of Cedar's own types, which a bundle's schema must not take.
 const BUILTIN_TYPES: [&str; 12] = [
-    "Action", "Bool", "Boolean", "Entity", "Extension", "Long", "Record", "Set", "String",
-    "datetime", "decimal", "ipaddr",
+    "Action",
+    "Bool",
+    "Boolean",
+    "Entity",
+    "Extension",
+    "Long",
+    "Record",
+    "Set",
+    "String",
+    "datetime",
+    "decimal",
+    "ipaddr",
 ];
 
 /// How one registry looks in Cedar.
@@ -60,7 +71,10 @@ impl Shape {
             let pointers = args.pointers();
             (id.clone(), ToolShape { args, pointers })
         });
-        Self { entities: EntityShapes::of(registry), tools: tools.collect() }
+        Self {
+            entities: EntityShapes::of(registry),
+            tools: tools.collect(),
+        }
     }
 
     /// Whether an action of this name exists.
@@ -76,7 +90,10 @@ impl Shape {
 
     /// Tools with the arguments that Cedar cannot type.
     pub(super) fn left_out(&self) -> impl Iterator<Item = (&str, &[String])> {
-        let tools = self.tools.iter().map(|(id, tool)| (id.as_str(), tool.args.left_out.as_slice()));
+        let tools = self
+            .tools
+            .iter()
+            .map(|(id, tool)| (id.as_str(), tool.args.left_out.as_slice()));
         tools.filter(|(_, left_out)| !left_out.is_empty())
     }
 
@@ -98,7 +115,9 @@ impl Shape {
         for (tool, pointers) in self.left_out() {
             for pointer in pointers {
                 let (tool, pointer) = (quoted(tool), quoted(pointer));
-                out.push_str(&format!("// Left out, since Cedar cannot type it: {tool} {pointer}\n"));
+                out.push_str(&format!(
+                    "// Left out, since Cedar cannot type it: {tool} {pointer}\n"
+                ));
             }
         }
         let actions: BTreeSet<&str> = self.action_names().collect();
@@ -138,8 +157,18 @@ impl Shape {
     }
 
     /// All entities of the registry, without actions.
-    pub(super) fn entities(&self, registry: &Registry, names: &Names, makers: &Makers) -> Vec<Entity> {
+    pub(super) fn entities(
+        &self,
+        registry: &Registry,
+        names: &Names,
+        makers: &Makers,
+    ) -> Vec<Entity> {
         self.entities.build(registry, names, makers)
+    }
+
+    /// Every server that the registry names, also only as part of a tool or model.
+    pub(super) fn server_ids<'a>(&self, registry: &'a Registry) -> BTreeSet<&'a str> {
+        entities::server_ids(registry)
     }
 
     /// What the context of a call is built from; `tool` is its tool's id, if any.
@@ -153,8 +182,14 @@ impl Shape {
     ) -> Parts<'a> {
         let shape = tool.and_then(|tool| self.tools.get(tool));
         let args = shape.map_or(plain, |shape| &shape.args);
-        let pointers = shape.map_or(&[][..], |shape| &shape.pointers);
-        Parts { names, makers, reads, args: &args.record, pointers }
+        let pointers = shape.map_or(&[][..], |shape| shape.pointers.as_slice());
+        Parts {
+            names,
+            makers,
+            reads,
+            args: &args.record,
+            pointers,
+        }
     }
 }
 

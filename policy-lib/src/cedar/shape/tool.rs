@@ -45,10 +45,20 @@ fn add_pointers(record: &Record, above: &str, pointers: &mut Vec<String>) {
 
 /// Types the arguments of a tool. Without a schema there are none.
 pub(super) fn tool_args(schema: Option<&Value>) -> ToolArgs {
-    let Some(root) = schema else { return ToolArgs::default() };
-    let mut typer = Typer { root, at: String::new(), members: 0, left_out: Vec::new() };
+    let Some(root) = schema else {
+        return ToolArgs::default();
+    };
+    let mut typer = Typer {
+        root,
+        at: String::new(),
+        members: 0,
+        left_out: Vec::new(),
+    };
     let record = typer.record(root, 0);
-    ToolArgs { record, left_out: typer.left_out }
+    ToolArgs {
+        record,
+        left_out: typer.left_out,
+    }
 }
 
 /// A type, and whether `null` is allowed beside it.
@@ -59,7 +69,10 @@ struct Typed {
 
 impl Typed {
     fn of(ty: Type) -> Self {
-        Self { ty, nullable: false }
+        Self {
+            ty,
+            nullable: false,
+        }
     }
 }
 
@@ -133,9 +146,14 @@ impl<'a> Typer<'a> {
         let is_null = |branch: &&Value| branch.get("type").and_then(Value::as_str) == Some("null");
         let nullable = branches.iter().any(|branch| is_null(&branch));
         let mut others = branches.iter().filter(|branch| !is_null(branch));
-        let (Some(only), None) = (others.next(), others.next()) else { return None };
+        let (Some(only), None) = (others.next(), others.next()) else {
+            return None;
+        };
         let typed = self.typed(only, depth + 1)?;
-        Some(Typed { nullable: nullable || typed.nullable, ..typed })
+        Some(Typed {
+            nullable: nullable || typed.nullable,
+            ..typed
+        })
     }
 
     fn by_type(&mut self, schema: &'a Value, depth: usize) -> Option<Typed> {
@@ -200,7 +218,10 @@ fn of_values(values: &[Value]) -> Option<Typed> {
             .then_some(Type::Long),
         _ => None,
     }?;
-    Some(Typed { nullable, ..Typed::of(ty) })
+    Some(Typed {
+        nullable,
+        ..Typed::of(ty)
+    })
 }
 
 #[cfg(test)]
@@ -281,9 +302,20 @@ mod tests {
         }));
         left_out.sort();
         assert_eq!(text, r#"{"nest"?: {}}"#);
-        let all = ["/__entity", "/any", "/either", "/holes", "/mixed", "/nest/a~1b", "/open"];
+        let all = [
+            "/__entity",
+            "/any",
+            "/either",
+            "/holes",
+            "/mixed",
+            "/nest/a~1b",
+            "/open",
+        ];
         assert_eq!(left_out.get(..7), Some(all.map(str::to_owned).as_slice()));
-        assert_eq!(left_out.get(7..), Some(["/pair", "/rows"].map(str::to_owned).as_slice()));
+        assert_eq!(
+            left_out.get(7..),
+            Some(["/pair", "/rows"].map(str::to_owned).as_slice())
+        );
     }
 
     #[test]
@@ -298,8 +330,9 @@ mod tests {
     #[test]
     fn members_end_at_the_limit() {
         let count = |members: usize| {
-            let properties: serde_json::Map<String, Value> =
-                (0..members).map(|n| (format!("m{n}"), json!({"type": "string"}))).collect();
+            let properties: serde_json::Map<String, Value> = (0..members)
+                .map(|n| (format!("m{n}"), json!({"type": "string"})))
+                .collect();
             let args = tool_args(Some(&json!({ "properties": properties })));
             (args.record.len(), args.left_out.len())
         };
@@ -311,9 +344,10 @@ mod tests {
     fn types_end_at_the_deepest_level() {
         let nested = |levels: usize| {
             let leaf = json!({"type": "string"});
-            let schema = (1..levels).fold(leaf, |inner, _| {
-                json!({"type": "object", "properties": {"x": inner}})
-            });
+            let schema = (1..levels).fold(
+                leaf,
+                |inner, _| json!({"type": "object", "properties": {"x": inner}}),
+            );
             typed(json!({"properties": {"x": schema}})).1.len()
         };
         assert_eq!(nested(MAX_TYPE_DEPTH_LEVELS), 0);

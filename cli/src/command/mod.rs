@@ -1,0 +1,73 @@
+//! Everything that can be asked of the command, one file each.
+
+mod approvals;
+mod audit;
+mod build;
+mod check;
+mod decide;
+mod explain;
+mod init;
+mod inspect;
+mod keys;
+mod schema;
+mod sign;
+mod status;
+mod test;
+mod verify;
+
+use clap::Subcommand;
+
+use crate::exit::{Exit, Failure};
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a new bundle that passes its own tests.
+    Init(init::InitArgs),
+    /// Run every load check on a bundle folder or archive.
+    Check(check::CheckArgs),
+    /// Run a bundle's Rego `test_` rules and `cases/*.yaml`.
+    Test(test::TestArgs),
+    /// Compose bundle folders into one unsigned archive.
+    Build(build::BuildArgs),
+    /// Add a signature to an archive.
+    Sign(sign::SignArgs),
+    /// Check an archive's signatures, version and times.
+    Verify(verify::VerifyArgs),
+    /// Show what is in a bundle.
+    Inspect(inspect::InspectArgs),
+    /// Make keys, and issue, list and revoke API keys.
+    Keys(keys::KeysArgs),
+    /// Ask for one decision without consequences.
+    Decide(decide::DecideArgs),
+    /// List, approve or deny what waits for a person.
+    Approvals(approvals::ApprovalsArgs),
+    /// Ask a decision point how it is.
+    Status(status::StatusArgs),
+    /// Verify, read and prove audit logs.
+    Audit(audit::AuditArgs),
+    /// Print the schemas that bundles and calls follow.
+    Schema(schema::SchemaArgs),
+}
+
+/// Runs one command.
+///
+/// # Errors
+/// [`Failure`] with the exit code and what to say.
+pub(crate) fn run(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Init(args) => init::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Build(args) => build::run(&args),
+        Command::Sign(args) => sign::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Keys(args) => keys::run(&args),
+        Command::Decide(args) => decide::run(&args),
+        Command::Approvals(args) => approvals::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Audit(args) => audit::run(&args),
+        Command::Schema(args) => schema::run(&args),
+    }
+}

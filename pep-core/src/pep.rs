@@ -1,0 +1,422 @@
+//! [`Pep`]: the five stages in their order.
+
+use std::sync::Arc;
+
+use lictor_audit::AuditLog;
+use lictor_identity::{Authenticator, Identity};
+use lictor_proto::call::{Action, Call, Content, Phase, Question, Resource};
+use lictor_proto::decide::{Answer, Decide, Hints, Outcome};
+use lictor_proto::decision::{Decision, Effect, ObligationKind};
+use lictor_proto::json::Open;
+use lictor_proto::reason;
+
+use crate::clock::{Clock, Ids};
+use crate::enforce::{self, PERMIT_TTL_MS, Permit, Permitted, digest_of_bytes};
+use crate::identity::Doorkeeper;
+use crate::query::Inquirer;
+use crate::record::{Ended, Ending, Flight, Recorder};
+use crate::refusal::Refusal;
+use crate::request::{Proof, Request, check_content};
+use crate::setup::DurabilityMode;
+
+/// Obligations that change nothing on the way: the decision point and the audit log carry them.
+const SILENT: [ObligationKind; 3] =
+    [ObligationKind::Label, ObligationKind::Notify, ObligationKind::LogFull];
+
+/// What a [`Pep`] is made of.
+pub struct PepParts {
+    /// The decision point, in process or over gRPC.
+    pub decide: Arc<dyn Decide>,
+    /// Who calls.
+    pub authenticator: Arc<Authenticator>,
+    /// This enforcement point's own log.
+    pub audit: AuditLog,
+    /// The time.
+    pub clock: Clock,
+    /// Ids of calls.
+    pub ids: Ids,
+    /// The obligations that this enforcement point can carry out on a request.
+    pub abilities: &'static [ObligationKind],
+    /// Milliseconds that one decision may take; 0 means the default of 250.
+    pub budget_ms: u32,
+}
+
+/// The five stages. Cloning shares everything.
+#[derive(Clone)]
+pub struct Pep {
+    door: Doorkeeper,
+    inquirer: Inquirer,
+    recorder: Recorder,
+    clock: Clock,
+    ids: Ids,
+    abilities: &'static [ObligationKind],
+}
+
+/// One entry of a list, asked about in phase `list`.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The action that uses the entry.
+    pub action: String,
+    /// The entry.
+    pub resource: Resource,
+    /// Its texts for the detectors.
+    pub content: Vec<Content>,
+}
+
+/// A result that may be released once `decision`'s masks are applied.
+#[derive(Debug, Clone)]
+pub struct Reviewed {
+    /// The decision of phase `response`; `None` where no check was needed.
+    pub decision: Option<Decision>,
+}
+
+impl Pep {
+    /// Puts the stages together.
+    #[must_use]
+    pub fn new(parts: PepParts) -> Self {
+        Self {
+            door: Doorkeeper::new(parts.authenticator),
+            inquirer: Inquirer::new(parts.decide, parts.budget_ms),
+            recorder: Recorder::new(parts.audit),
+            clock: parts.clock,
+            ids: parts.ids,
+            abilities: parts.abilities,
+        }
+    }
+
+    /// With another durability of records than by effect.
+    #[must_use]
+    pub fn with_durability(mut self, mode: DurabilityMode) -> Self {
+        self.recorder = self.recorder.with_mode(mode);
+        self
+    }
+
+    /// Whether calls could go through: records can be written.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.recorder.writable()
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The source of call ids.
+    #[must_use]
+    pub fn ids(&self) -> &Ids {
+        &self.ids
+    }
+
+    /// Milliseconds that one decision may take.
+    #[must_use]
+    pub fn budget_ms(&self) -> u32 {
+        self.inquirer.budget_ms()
+    }
+
+    /// Who presented `proof`, without asking for anything.
+    ///
+    /// # Errors
+    /// A refusal of kind `Unauthenticated`.
+    pub fn identify(&self, proof: &Proof) -> Result<Identity, Refusal> {
+        self.door.identify(proof, self.clock.now_ms())
+    }
+
+    /// Stages 1 to 4: from a request to an allowed call whose obligations are still to be carried
+    /// out. A refusal is recorded before it is returned.
+    ///
+    /// # Errors
+    /// Every way not to be allowed, as a [`Refusal`].
+    pub async fn decide(&self, request: Request) -> Result<Permitted, Refusal> {
+        let started_us = self.clock.now_us();
+        let (call, identity) = self.open(&request, started_us).await?;
+        let answer = match self.inquirer.ask(&call).await {
+            Ok(answer) => answer,
+            Err(refusal) => return Err(self.refused(&call, None, refusal, started_us).await),
+        };
+        self.judge(request.targets, call, identity, answer, started_us).await
+    }
+
+    /// As [`Pep::decide`], for alternatives of which at most one will be used: one round trip,
+    /// results in the order of `requests`. What is not used must be given up.
+    ///
+    /// # Errors
+    /// Where no decision could be had for any of them.
+    pub async fn decide_candidates(
+        &self,
+        requests: Vec<Request>,
+    ) -> Result<Vec<Result<Permitted, Refusal>>, Refusal> {
+        let started_us = self.clock.now_us();
+        let mut opened = Vec::with_capacity(requests.len());
+        for request in requests {
+            let (call, identity) = self.open(&request, started_us).await?;
+            opened.push((request.targets, call, identity));
+        }
+        let calls: Vec<_> = opened.iter().map(|(_, call, _)| call.clone()).collect();
+        let answers = match self.inquirer.ask_all(&calls).await {
+            Ok(answers) => answers,
+            Err(mut refusal) => {
+                for call in &calls {
+                    refusal = self.refused(call, None, refusal, started_us).await;
+                }
+                return Err(refusal);
+            }
+        };
+        let mut judged = Vec::with_capacity(answers.len());
+        for ((targets, call, identity), answer) in opened.into_iter().zip(answers) {
+            judged.push(self.judge(targets, call, identity, answer, started_us).await);
+        }
+        Ok(judged)
+    }
+
+    /// Gives an allowed call back: nothing will be sent. Recorded as `not_sent`.
+    ///
+    /// # Errors
+    /// `audit_unavailable`; the reservation is given back all the same.
+    pub async fn give_up(&self, permitted: Permitted, because: &Refusal) -> Result<(), Refusal> {
+        let ending = Ending::new(Ended::NotSent, 0).because(because);
+        self.finish(flight_of(permitted, String::new()), ending).await
+    }
+
+    /// Stages 4 and 5 before forwarding: `bytes` are what is to be sent after every obligation.
+    /// The intention is in the audit log when this returns.
+    ///
+    /// # Errors
+    /// Too late, or `audit_unavailable`; the call is given back.
+    pub async fn permit(
+        &self,
+        permitted: Permitted,
+        bytes: &[u8],
+    ) -> Result<(Permit, Flight), Refusal> {
+        let permit = match enforce::permit(&permitted, bytes, self.clock.now_ms()) {
+            Ok(permit) => permit,
+            Err(refusal) => {
+                self.give_up(permitted, &refusal).await?;
+                return Err(refusal);
+            }
+        };
+        let flight = flight_of(permitted, digest_of_bytes(bytes));
+        if let Err(refusal) = self.recorder.allowed(&flight, self.clock.now_us()).await {
+            self.inquirer.give_up(&flight.call.call_id).await;
+            return Err(refusal);
+        }
+        Ok((permit, flight))
+    }
+
+    /// Asks whether a call whose arguments were changed by an obligation would still be allowed,
+    /// without charging anything again.
+    ///
+    /// # Errors
+    /// The refusal of the changed call.
+    pub async fn revalidate(&self, permitted: &Permitted, args: Open) -> Result<(), Refusal> {
+        let now_ms = self.clock.now_ms();
+        let mut call = Call::clone(&permitted.call);
+        call.call_id = self.ids.next(now_ms);
+        call.questions = vec![Question::Authz];
+        call.context.args = args;
+        call.content.clear();
+        let call = Arc::new(call);
+        let answer = self.inquirer.ask(&call).await?;
+        enforce::check_answer(&call, &call.request_digest(), &answer, self.abilities)
+    }
+
+    /// Which entries of a list may be seen, in their order: one batch in phase `list`. An entry
+    /// that cannot be asked about stays hidden.
+    ///
+    /// # Errors
+    /// No decision, for the whole list.
+    pub async fn visible(
+        &self,
+        flight: &Flight,
+        entries: Vec<Entry>,
+    ) -> Result<Vec<bool>, Refusal> {
+        let now_ms = self.clock.now_ms();
+        let calls: Vec<_> = entries
+            .into_iter()
+            .map(|entry| Arc::new(self.entry_call(&flight.call, entry, now_ms)))
+            .collect();
+        let answers = self.inquirer.ask_all(&calls).await.map_err(|refusal| {
+            refusal.of_call(&flight.call, &flight.decision.decision_id).after_effect()
+        })?;
+        let seen = |(call, answer): (&Arc<Call>, &Answer)| {
+            let decision = &answer.decision;
+            decision.effect == Effect::Allow
+                && decision.call_id == call.call_id
+                && decision.request_digest == call.request_digest()
+        };
+        Ok(calls.iter().zip(&answers).map(seen).collect())
+    }
+
+    /// The second decision, in phase `response`: may this result be released, and how? Masks are
+    /// in the decision, for the caller to apply.
+    ///
+    /// # Errors
+    /// `result_withheld`, executed, with the reasons.
+    pub async fn review(
+        &self,
+        flight: &Flight,
+        content: Vec<Content>,
+    ) -> Result<Reviewed, Refusal> {
+        let withheld =
+            |refusal: Refusal| refusal.of_call(&flight.call, "").after_effect();
+        check_content(&content).map_err(withheld)?;
+        let mut call = Call::clone(&flight.call);
+        call.call_id = self.ids.next(self.clock.now_ms());
+        call.phase = Phase::Response;
+        call.request_call_id = Some(flight.call.call_id.clone());
+        call.executed = true;
+        call.content = content;
+        let call = Arc::new(call);
+        let answer = self.inquirer.ask(&call).await.map_err(withheld)?;
+        let known: Vec<_> = SILENT.into_iter().chain([ObligationKind::Mask]).collect();
+        enforce::check_answer(&call, &call.request_digest(), &answer, &known).map_err(withheld)?;
+        Ok(Reviewed { decision: Some(answer.decision) })
+    }
+
+    /// Stage 5 after forwarding: the outcome is appended, then settled in the background. Only
+    /// when this returns `Ok` may the result be released.
+    ///
+    /// # Errors
+    /// `audit_unavailable`; after the effect as `result_withheld`, executed.
+    pub async fn finish(&self, flight: Flight, ending: Ending) -> Result<(), Refusal> {
+        let recorded = self.recorder.ended(&flight, &ending, self.clock.now_us()).await;
+        let outcome = ending.ended.outcome();
+        self.inquirer.settle(&flight.call.call_id, outcome, ending.usage).await;
+        match recorded {
+            Err(refusal) if ending.ended.executed() => Err(refusal.after_effect()),
+            recorded => recorded,
+        }
+    }
+
+    /// Records the refusal of something that never became a request: not parsed, too large, an
+    /// unknown method. Returns what the caller is to be told.
+    pub async fn refuse_unread(
+        &self,
+        protocol: &str,
+        source_ip: &str,
+        action: &str,
+        refusal: Refusal,
+    ) -> Refusal {
+        let now_us = self.clock.now_us();
+        let mut call = Call { action: Action { name: action.to_owned() }, ..Call::default() };
+        call.call_id = self.ids.next(now_us / 1000);
+        call.context.protocol = protocol.to_owned();
+        call.context.source_ip = source_ip.to_owned();
+        self.refused(&call, None, refusal, now_us).await
+    }
+
+    /// Waits until no settlement is under way.
+    pub async fn drained(&self) {
+        self.inquirer.drained().await;
+    }
+
+    /// Stages 1 and 2.
+    async fn open(
+        &self,
+        request: &Request,
+        started_us: i64,
+    ) -> Result<(Arc<Call>, Arc<Identity>), Refusal> {
+        let now_ms = started_us / 1000;
+        let call_id = self.ids.next(now_ms);
+        let opened = self
+            .door
+            .identify(&request.proof, now_ms)
+            .and_then(|identity| Ok((request.call(call_id.clone(), &identity)?, identity)));
+        match opened {
+            Ok((call, identity)) => Ok((Arc::new(call), Arc::new(identity))),
+            Err(refusal) => {
+                let call = unknown_caller(request, call_id);
+                Err(self.refused(&call, None, refusal, started_us).await)
+            }
+        }
+    }
+
+    /// Stage 4 over an answer.
+    async fn judge(
+        &self,
+        targets: Vec<String>,
+        call: Arc<Call>,
+        identity: Arc<Identity>,
+        answer: Answer,
+        started_us: i64,
+    ) -> Result<Permitted, Refusal> {
+        let digest = call.request_digest();
+        if let Err(refusal) = enforce::check_answer(&call, &digest, &answer, self.abilities) {
+            if answer.decision.effect == Effect::Allow {
+                self.inquirer.settle(&call.call_id, Outcome::NotSent, call.usage).await;
+            }
+            return Err(self.refused(&call, Some(&answer.decision), refusal, started_us).await);
+        }
+        let deadline_ms = self.clock.now_ms().saturating_add(PERMIT_TTL_MS);
+        Ok(Permitted { call, digest, answer, identity, targets, started_us, deadline_ms })
+    }
+
+    /// Records a refusal; if that fails, the refusal is that there is no record.
+    async fn refused(
+        &self,
+        call: &Call,
+        decision: Option<&Decision>,
+        refusal: Refusal,
+        started_us: i64,
+    ) -> Refusal {
+        let refusal = refusal.of_call(call, "");
+        let now_us = self.clock.now_us();
+        let took_us = now_us.saturating_sub(started_us);
+        match self.recorder.refused(call, decision, &refusal, took_us, now_us).await {
+            Ok(()) => refusal,
+            Err(failed) => failed,
+        }
+    }
+
+    fn entry_call(&self, list: &Call, entry: Entry, now_ms: i64) -> Call {
+        let mut call = list.clone();
+        call.call_id = self.ids.next(now_ms);
+        call.phase = Phase::List;
+        call.action = Action { name: entry.action };
+        call.resource = Some(entry.resource);
+        call.content = entry.content;
+        call.context.args = Open::default();
+        call
+    }
+}
+
+impl Reviewed {
+    /// A result that needs no second decision, because the bundle can say nothing about it.
+    #[must_use]
+    pub fn unneeded(hints: &Hints) -> Option<Self> {
+        let none = hints.response_check == lictor_proto::decide::ResponseCheck::None;
+        none.then_some(Self { decision: None })
+    }
+}
+
+fn flight_of(permitted: Permitted, forwarded_digest: String) -> Flight {
+    Flight {
+        call: permitted.call,
+        digest: permitted.digest,
+        decision: permitted.answer.decision,
+        hints: permitted.answer.hints,
+        identity: permitted.identity,
+        forwarded_digest,
+        started_us: permitted.started_us,
+    }
+}
+
+/// What is known about a request whose caller is not: enough for a record, and no claim of who.
+fn unknown_caller(request: &Request, call_id: String) -> Call {
+    let mut call = Call { call_id, ..Call::default() };
+    call.action = Action { name: request.action.clone() };
+    call.resource = Some(request.resource.clone());
+    call.context.protocol = request.protocol.clone();
+    call.context.source_ip = request.source_ip.clone();
+    call
+}
+
+/// The refusal of a request whose body is larger than `limit_bytes`.
+#[must_use]
+pub fn body_too_large(limit_bytes: usize) -> Refusal {
+    Refusal::new(
+        reason::BODY_TOO_LARGE,
+        format!("the body is larger than {limit_bytes} bytes: send less"),
+    )
+}

@@ -1,0 +1,387 @@
+//! Stage 5: what was done about a decision, appended to the audit log before anything that it
+//! describes is released.
+
+use std::fmt;
+use std::sync::Arc;
+
+use lictor_audit::{AuditLog, Durability, Entry, Kind};
+use lictor_identity::Identity;
+use lictor_proto::call::{Call, Usage};
+use lictor_proto::decide::{Hints, Outcome, ToolEffect};
+use lictor_proto::decision::{Decision, Effect, Reason};
+use lictor_proto::reason;
+use serde::Serialize;
+
+use crate::refusal::{Refusal, RefusalKind};
+use crate::setup::DurabilityMode;
+
+/// Most bytes of a result that `log_full` keeps in the side store.
+pub const MAX_LOGGED_RESULT_BYTES: usize = 8 * 1024 * 1024;
+
+/// What the enforcement point did about a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Deed {
+    /// It was permitted and is about to be forwarded.
+    Allowed,
+    /// It was refused.
+    Denied,
+    /// A person must agree first.
+    Asked,
+    /// It was carried out and its result released as it came.
+    Forwarded,
+    /// It was sent and failed, or nobody knows how it ended.
+    Failed,
+    /// It was carried out and its result withheld.
+    Withheld,
+    /// It was carried out and its result released with parts masked.
+    Masked,
+    /// It was permitted and never sent.
+    NotSent,
+}
+
+/// How a forwarded call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ended {
+    /// Answered, and released as it came.
+    Done,
+    /// Answered, and released with parts masked.
+    Masked,
+    /// Answered, and the result withheld.
+    Withheld,
+    /// Sent, and the other side failed or said that it failed.
+    Failed,
+    /// Sent, and nobody knows what happened: the answer was lost or cut.
+    Unknown,
+    /// Nothing was sent.
+    NotSent,
+}
+
+impl Ended {
+    fn deed(self) -> Deed {
+        match self {
+            Self::Done => Deed::Forwarded,
+            Self::Masked => Deed::Masked,
+            Self::Withheld => Deed::Withheld,
+            Self::Failed | Self::Unknown => Deed::Failed,
+            Self::NotSent => Deed::NotSent,
+        }
+    }
+
+    pub(crate) fn outcome(self) -> Outcome {
+        match self {
+            Self::Done | Self::Masked | Self::Withheld => Outcome::Done,
+            Self::Failed => Outcome::Failed,
+            Self::Unknown => Outcome::Unknown,
+            Self::NotSent => Outcome::NotSent,
+        }
+    }
+
+    pub(crate) fn executed(self) -> bool {
+        self != Self::NotSent
+    }
+}
+
+/// How a call ended, with what is to be recorded about it.
+#[derive(Debug, Clone)]
+pub struct Ending {
+    /// How it ended.
+    pub ended: Ended,
+    /// What was used of a model.
+    pub usage: Usage,
+    /// The status of the other side's answer; 0 if none came.
+    pub http_status: u16,
+    /// Why a result is not released as it came.
+    pub reasons: Vec<Reason>,
+    /// The second decision, where one was asked for.
+    pub response_decision_id: Option<String>,
+    /// The released result as JSON text, kept only where `log_full` obliges.
+    pub result: Option<String>,
+}
+
+impl Ending {
+    /// An ending without use of a model and without reasons.
+    #[must_use]
+    pub fn new(ended: Ended, http_status: u16) -> Self {
+        Self {
+            ended,
+            usage: Usage::default(),
+            http_status,
+            reasons: Vec::new(),
+            response_decision_id: None,
+            result: None,
+        }
+    }
+
+    /// The same, because of `refusal`.
+    #[must_use]
+    pub fn because(mut self, refusal: &Refusal) -> Self {
+        self.reasons.extend(refusal.reasons().iter().map(|t| Reason::new(&t.id, &t.message)));
+        self
+    }
+}
+
+/// A permitted call on its way. Ends with [`crate::Pep::finish`], in every case: what is dropped
+/// instead stays unsettled and counts as spent.
+#[must_use = "a call on its way must be finished"]
+pub struct Flight {
+    pub(crate) call: Arc<Call>,
+    pub(crate) digest: String,
+    pub(crate) decision: Decision,
+    pub(crate) hints: Hints,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) forwarded_digest: String,
+    pub(crate) started_us: i64,
+}
+
+impl fmt::Debug for Flight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flight").field("call_id", &self.call.call_id).finish_non_exhaustive()
+    }
+}
+
+impl Flight {
+    /// The call.
+    #[must_use]
+    pub fn call(&self) -> &Arc<Call> {
+        &self.call
+    }
+
+    /// The decision that permitted it.
+    #[must_use]
+    pub fn decision(&self) -> &Decision {
+        &self.decision
+    }
+
+    /// What the registry says about the resource.
+    #[must_use]
+    pub fn hints(&self) -> &Hints {
+        &self.hints
+    }
+
+    /// Who calls.
+    #[must_use]
+    pub fn identity(&self) -> &Arc<Identity> {
+        &self.identity
+    }
+
+    /// A refusal of this call's result: `result_withheld`, executed.
+    #[must_use]
+    pub fn withhold(&self, id: &str, message: impl Into<String>) -> Refusal {
+        Refusal::new(id, message).of_call(&self.call, &self.decision.decision_id).after_effect()
+    }
+
+    /// A refusal of this call where nothing was done.
+    #[must_use]
+    pub fn refuse(&self, id: &str, message: impl Into<String>) -> Refusal {
+        Refusal::new(id, message).of_call(&self.call, &self.decision.decision_id)
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    call_id: &'a str,
+    decision_id: &'a str,
+    response_decision_id: Option<&'a str>,
+    session: Option<&'a str>,
+    tenant: &'a str,
+    subject: Option<&'a str>,
+    agent: Option<&'a str>,
+    action: &'a str,
+    resource: Option<&'a lictor_proto::call::Resource>,
+    effect: &'a str,
+    reasons: Vec<&'a str>,
+    outcome: Deed,
+    decided_digest: &'a str,
+    forwarded_digest: &'a str,
+    duration_us: i64,
+    http_status: u16,
+    protocol: &'a str,
+    executed: bool,
+}
+
+/// Appends enforcement records.
+#[derive(Clone)]
+pub(crate) struct Recorder {
+    audit: AuditLog,
+    mode: DurabilityMode,
+}
+
+impl Recorder {
+    pub(crate) fn new(audit: AuditLog) -> Self {
+        Self { audit, mode: DurabilityMode::Effect }
+    }
+
+    pub(crate) fn with_mode(mut self, mode: DurabilityMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Whether records can be written.
+    pub(crate) fn writable(&self) -> bool {
+        self.audit.status().writable
+    }
+
+    /// By default, effects on the world are on disk before they are released.
+    fn durability(&self, effect: ToolEffect) -> Durability {
+        match (self.mode, effect) {
+            (DurabilityMode::Sync, _) => Durability::Sync,
+            (DurabilityMode::Bounded, _) | (DurabilityMode::Effect, ToolEffect::None) => {
+                Durability::Bounded
+            }
+            (
+                DurabilityMode::Effect,
+                ToolEffect::Mutate | ToolEffect::Egress | ToolEffect::Exec,
+            ) => Durability::Sync,
+        }
+    }
+
+    /// The call is permitted and about to be forwarded.
+    pub(crate) async fn allowed(&self, flight: &Flight, now_us: i64) -> Result<(), Refusal> {
+        let body = flight_body(flight, Deed::Allowed, now_us);
+        let sensitive = sensitive_of(&flight.call, &flight.decision.reasons);
+        self.append(&body, sensitive, self.durability(flight.hints.effect), now_us)
+            .await
+            .map_err(|refusal| refusal.of_call(&flight.call, &flight.decision.decision_id))
+    }
+
+    /// The call has ended; what the record describes may be released once this returns.
+    pub(crate) async fn ended(
+        &self,
+        flight: &Flight,
+        ending: &Ending,
+        now_us: i64,
+    ) -> Result<(), Refusal> {
+        let mut body = flight_body(flight, ending.ended.deed(), now_us);
+        body.reasons.extend(ending.reasons.iter().map(|reason| reason.id.as_str()));
+        body.response_decision_id = ending.response_decision_id.as_deref();
+        body.http_status = ending.http_status;
+        body.executed = ending.ended.executed();
+        let mut sensitive = Vec::new();
+        push_details(&mut sensitive, &ending.reasons);
+        if let Some(result) = &ending.result {
+            let kept = result.len() <= MAX_LOGGED_RESULT_BYTES;
+            let text = if kept { result.clone() } else { "\"too large to keep\"".to_owned() };
+            sensitive.push(("/result".to_owned(), text));
+        }
+        self.append(&body, sensitive, self.durability(flight.hints.effect), now_us)
+            .await
+            .map_err(|refusal| refusal.of_call(&flight.call, &flight.decision.decision_id))
+    }
+
+    /// The call was refused before anything was sent.
+    pub(crate) async fn refused(
+        &self,
+        call: &Call,
+        decision: Option<&Decision>,
+        refusal: &Refusal,
+        took_us: i64,
+        now_us: i64,
+    ) -> Result<(), Refusal> {
+        let body = refusal_body(call, refusal, took_us);
+        let reasons: Vec<Reason> = match decision {
+            Some(decision) => decision.reasons.clone(),
+            None => refusal.reasons().iter().map(|t| Reason::new(&t.id, &t.message)).collect(),
+        };
+        let sensitive = sensitive_of(call, &reasons);
+        self.append(&body, sensitive, self.durability(ToolEffect::None), now_us)
+            .await
+            .map_err(|failed| failed.of_call(call, refusal.decision_id()))
+    }
+
+    async fn append(
+        &self,
+        body: &Body<'_>,
+        sensitive: Vec<(String, String)>,
+        durability: Durability,
+        now_us: i64,
+    ) -> Result<(), Refusal> {
+        let unavailable = |cause: String| {
+            tracing::error!(cause, "an enforcement record could not be written");
+            Refusal::new(reason::AUDIT_UNAVAILABLE, "the audit log cannot be written")
+        };
+        let body = serde_json::to_string(body).map_err(|error| unavailable(error.to_string()))?;
+        let entry = Entry { kind: Kind::Enforcement, ts_ms: now_us / 1000, body, sensitive };
+        let appended = self.audit.append(entry, durability).await;
+        appended.map(|_| ()).map_err(|error| unavailable(error.to_string()))
+    }
+}
+
+fn flight_body(flight: &Flight, outcome: Deed, now_us: i64) -> Body<'_> {
+    Body {
+        decision_id: &flight.decision.decision_id,
+        session: flight.hints.session_id.as_deref(),
+        effect: flight.decision.effect.as_str(),
+        reasons: flight.decision.reasons.iter().map(|reason| reason.id.as_str()).collect(),
+        decided_digest: &flight.digest,
+        forwarded_digest: &flight.forwarded_digest,
+        duration_us: now_us.saturating_sub(flight.started_us),
+        outcome,
+        ..call_body(&flight.call)
+    }
+}
+
+fn refusal_body<'a>(call: &'a Call, refusal: &'a Refusal, took_us: i64) -> Body<'a> {
+    let asked = refusal.kind() == RefusalKind::Ask;
+    Body {
+        decision_id: refusal.decision_id(),
+        effect: if asked { Effect::Ask.as_str() } else { Effect::Deny.as_str() },
+        reasons: refusal.reasons().iter().map(|told| told.id.as_str()).collect(),
+        outcome: if asked { Deed::Asked } else { Deed::Denied },
+        duration_us: took_us,
+        http_status: refusal.status(),
+        ..call_body(call)
+    }
+}
+
+fn call_body(call: &Call) -> Body<'_> {
+    Body {
+        call_id: &call.call_id,
+        decision_id: "",
+        response_decision_id: None,
+        session: None,
+        tenant: &call.tenant,
+        subject: call.subject.as_ref().map(|party| party.id.as_str()),
+        agent: call.agent.as_ref().map(|party| party.id.as_str()),
+        action: &call.action.name,
+        resource: call.resource.as_ref(),
+        effect: "",
+        reasons: Vec::new(),
+        outcome: Deed::Denied,
+        decided_digest: "",
+        forwarded_digest: "",
+        duration_us: 0,
+        http_status: 0,
+        protocol: &call.context.protocol,
+        executed: false,
+    }
+}
+
+/// Values that the line only commits to.
+fn sensitive_of(call: &Call, reasons: &[Reason]) -> Vec<(String, String)> {
+    let mut sensitive = Vec::new();
+    if !call.context.args.is_empty_object() {
+        sensitive.push(("/args".to_owned(), call.context.args.text().to_owned()));
+    }
+    if !call.context.source_ip.is_empty() {
+        sensitive.push(("/source_ip".to_owned(), quoted(&call.context.source_ip)));
+    }
+    push_details(&mut sensitive, reasons);
+    sensitive
+}
+
+fn push_details(sensitive: &mut Vec<(String, String)>, reasons: &[Reason]) {
+    if reasons.is_empty() {
+        return;
+    }
+    let details: Vec<_> = reasons.iter().map(|r| [&r.id, &r.message, &r.detail, &r.policy]).collect();
+    if let Ok(text) = serde_json::to_string(&details) {
+        sensitive.push(("/reason_messages".to_owned(), text));
+    }
+}
+
+fn quoted(text: &str) -> String {
+    let mut out = String::new();
+    lictor_proto::json::text::quote(&mut out, text);
+    out
+}

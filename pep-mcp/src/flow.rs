@@ -1,0 +1,471 @@
+//! One message, from the moment it was understood to its answer: the five stages in their order,
+//! with what MCP adds between them.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use lictor_pep_core::forward::ForwardError;
+use lictor_pep_core::headers::{LICTOR_CALL_ID, LICTOR_SESSION, strip_hop_by_hop};
+use lictor_pep_core::{Ended, Ending, Flight, Permitted, Refusal, Request, mask};
+use lictor_proto::call::Call;
+use lictor_proto::json::{Open, scan};
+use lictor_proto::reason;
+use tokio::sync::oneshot;
+
+use crate::config::Server;
+use crate::ingress::{self, Era, Inbound, Shape, args_of, proof_of};
+use crate::methods::Class;
+use crate::refusal::Bounce;
+use crate::response::{self, Released};
+use crate::server::App;
+use crate::sessions::{Principal, Suspended};
+use crate::stream::Relay;
+use crate::upstream::callers_headers;
+
+/// The legacy session id.
+const MCP_SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+/// Tells reverse proxies in between not to collect events.
+const ACCEL: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// Where a message came from.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub(crate) headers: HeaderMap,
+    pub(crate) source_ip: String,
+}
+
+/// A POST. `gone` resolves when the client hangs up, which in the modern era means cancelling.
+pub(crate) async fn post(
+    app: Arc<App>,
+    server: Server,
+    caller: Caller,
+    inbound: Inbound,
+    gone: oneshot::Receiver<()>,
+) -> Response<Body> {
+    let asked = inbound.clone();
+    match message(&app, &server, caller, inbound, gone).await {
+        Ok(response) => response,
+        Err(Stop::Refused(refusal)) => Bounce::decided(refusal, &asked).response(&app.refusals),
+        Err(Stop::NoSession(refusal)) => session_gone(&refusal, asked.id(), &app),
+    }
+}
+
+/// Why a message was not answered by the server.
+enum Stop {
+    Refused(Refusal),
+    /// The legacy session is unknown or somebody else's: clients initialise again on 404.
+    NoSession(Refusal),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+async fn message(
+    app: &Arc<App>,
+    server: &Server,
+    caller: Caller,
+    inbound: Inbound,
+    gone: oneshot::Receiver<()>,
+) -> Result<Response<Body>, Stop> {
+    let mut request = inbound.request(server, &caller.headers, caller.source_ip.clone());
+    let session_id = enter_session(app, server, &caller, inbound.era, &mut request).await?;
+    // Stages 1 to 4: who, may they, under which obligations.
+    let permitted = app.pep.decide(request).await?;
+    let (permitted, body, args) = oblige(app, permitted, &inbound).await?;
+    // The server learns who calls from us, not from the caller's token.
+    let own = match app.upstream.own_headers(&permitted, server, &args_digest(&permitted, args)) {
+        Ok(own) => own,
+        Err(refusal) => return Err(give_up(app, permitted, refusal).await.into()),
+    };
+    // The intention is on record before a byte leaves.
+    let (permit, flight) = app.pep.permit(permitted, &body).await?;
+    let headers = callers_headers(caller.headers, inbound.era);
+    let sent = app.upstream.send(permit, server, Method::POST, headers, own, body);
+    let sent = match until_gone(sent, gone, inbound.era).await {
+        Some(sent) => sent,
+        None => return Err(cancelled(app, flight).await.into()),
+    };
+    let answer = match sent {
+        Ok(answer) => answer,
+        Err(error) => return Err(not_answered(app, flight, &error).await.into()),
+    };
+    answered(app, server, flight, inbound, session_id, answer).await.map_err(Stop::from)
+}
+
+/// A GET (the stream of a legacy session) or DELETE (its end).
+pub(crate) async fn bodiless(
+    app: Arc<App>,
+    server: Server,
+    caller: Caller,
+    method: Method,
+    version: String,
+) -> Response<Body> {
+    match session_request(&app, &server, caller, method, &version).await {
+        Ok(response) => response,
+        Err(Stop::Refused(refusal)) => Bounce::bodiless(refusal).response(&app.refusals),
+        Err(Stop::NoSession(refusal)) => session_gone(&refusal, None, &app),
+    }
+}
+
+async fn session_request(
+    app: &Arc<App>,
+    server: &Server,
+    caller: Caller,
+    method: Method,
+    version: &str,
+) -> Result<Response<Body>, Stop> {
+    let source_ip = caller.source_ip.clone();
+    let mut request = ingress::bodiless(server, &caller.headers, version, source_ip);
+    let session_id = enter_session(app, server, &caller, Era::Legacy, &mut request).await?;
+    let permitted = app.pep.decide(request).await?;
+    let digest = permitted.call().args_digest();
+    let own = match app.upstream.own_headers(&permitted, server, &digest) {
+        Ok(own) => own,
+        Err(refusal) => return Err(give_up(app, permitted, refusal).await.into()),
+    };
+    let (permit, flight) = app.pep.permit(permitted, b"").await?;
+    let headers = callers_headers(caller.headers, Era::Legacy);
+    let ends = method == Method::DELETE;
+    let sent = app.upstream.send(permit, server, method, headers, own, Bytes::new()).await;
+    let answer = match sent {
+        Ok(answer) => answer,
+        Err(error) => return Err(not_answered(app, flight, &error).await.into()),
+    };
+    let ended = session_id.as_deref().filter(|_| ends && answer.status().is_success());
+    if let Some(id) = ended {
+        abandon(app, app.sessions.end(id, &server.id)).await;
+    }
+    if is_stream(answer.headers()) {
+        return Ok(stream(app, server, flight, None, session_id, answer));
+    }
+    let (head, released) = collected(app, server, &flight, None, answer).await?;
+    finish(app, flight, head, released).await.map_err(Stop::from)
+}
+
+/// Checks that a legacy session is the caller's, and takes over the handle that came with it.
+async fn enter_session(
+    app: &App,
+    server: &Server,
+    caller: &Caller,
+    era: Era,
+    request: &mut Request,
+) -> Result<Option<String>, Stop> {
+    let value = caller.headers.get(MCP_SESSION).filter(|_| era == Era::Legacy);
+    let Some(value) = value else { return Ok(None) };
+    // Who cannot be identified is refused, and recorded, by the first stage.
+    let Ok(identity) = app.pep.identify(&proof_of(&caller.headers)) else { return Ok(None) };
+    let principal = Principal::new(&server.id, &identity);
+    let known = value.to_str().ok().and_then(|id| Some((id, app.sessions.enter(id, &principal)?)));
+    match known {
+        Some((id, handle)) => {
+            request.session = request.session.take().or(handle);
+            Ok(Some(id.to_owned()))
+        }
+        None => {
+            let refusal = Refusal::new(reason::SESSION_UNKNOWN, "the session is not known here");
+            let refusal = app
+                .pep
+                .refuse_unread(&request.protocol, &request.source_ip, &request.action, refusal)
+                .await;
+            Err(Stop::NoSession(refusal))
+        }
+    }
+}
+
+fn session_gone(refusal: &Refusal, id: Option<&str>, app: &App) -> Response<Body> {
+    let mut response = Bounce::bodiless(refusal.clone()).answering(id).response(&app.refusals);
+    if refusal.has(reason::SESSION_UNKNOWN) {
+        *response.status_mut() = axum::http::StatusCode::NOT_FOUND;
+    }
+    response
+}
+
+/// Carries out what the decision obliges to: the bytes to forward, and the arguments in them if
+/// they were changed. Changed arguments are asked about again.
+async fn oblige(
+    app: &App,
+    permitted: Permitted,
+    inbound: &Inbound,
+) -> Result<(Permitted, Bytes, Option<Open>), Refusal> {
+    if !mask::wanted(permitted.decision()) {
+        return Ok((permitted, inbound.bytes.clone(), None));
+    }
+    let changed = match masked(&permitted, inbound) {
+        Ok(changed) => changed,
+        Err(refusal) => return Err(give_up(app, permitted, refusal).await),
+    };
+    let Some((body, args)) = changed else {
+        return Ok((permitted, inbound.bytes.clone(), None));
+    };
+    match app.pep.revalidate(&permitted, args.clone()).await {
+        Ok(()) => Ok((permitted, body, Some(args))),
+        Err(refusal) => Err(give_up(app, permitted, refusal).await),
+    }
+}
+
+fn masked(permitted: &Permitted, inbound: &Inbound) -> Result<Option<(Bytes, Open)>, Refusal> {
+    let failed = |cause: String| {
+        tracing::error!(cause, "a mask could not be applied");
+        permitted.refuse(reason::OBLIGATION_FAILED, "a part of the arguments could not be masked")
+    };
+    let texts = inbound.texts();
+    let root = inbound.args().unwrap_or(&inbound.node);
+    let edits = mask::edits(permitted.decision(), &texts.nodes, root)
+        .map_err(|error| failed(error.to_string()))?;
+    if edits.is_empty() {
+        return Ok(None);
+    }
+    let body = edits.apply(&inbound.bytes).map_err(|error| failed(error.to_string()))?;
+    let node = scan(&body).map_err(|error| failed(error.to_string()))?;
+    let args = args_of(&node).map(|node| Open::from_node(node.clone())).unwrap_or_default();
+    Ok(Some((body.into(), args)))
+}
+
+/// The digest of the arguments as they are forwarded.
+fn args_digest(permitted: &Permitted, changed: Option<Open>) -> String {
+    match changed {
+        None => permitted.call().args_digest(),
+        Some(args) => {
+            let mut call = Call::default();
+            call.context.args = args;
+            call.args_digest()
+        }
+    }
+}
+
+async fn give_up(app: &App, permitted: Permitted, refusal: Refusal) -> Refusal {
+    match app.pep.give_up(permitted, &refusal).await {
+        Ok(()) => refusal,
+        Err(unrecorded) => unrecorded,
+    }
+}
+
+/// Waits for `sent`; `None` where the client hung up first and that means cancelling.
+async fn until_gone<T>(
+    sent: impl Future<Output = T>,
+    gone: oneshot::Receiver<()>,
+    era: Era,
+) -> Option<T> {
+    if era == Era::Legacy {
+        return Some(sent.await);
+    }
+    tokio::select! {
+        sent = sent => Some(sent),
+        _ = gone => None,
+    }
+}
+
+async fn cancelled(app: &App, flight: Flight) -> Refusal {
+    let refusal = flight.withhold(reason::UPSTREAM_UNAVAILABLE, "the caller cancelled the call");
+    let ending = Ending::new(Ended::Unknown, 0).because(&refusal);
+    app.pep.finish(flight, ending).await.err().unwrap_or(refusal)
+}
+
+/// The server did not answer. Whether anything was sent decides what the caller is told.
+async fn not_answered(app: &App, flight: Flight, error: &ForwardError) -> Refusal {
+    tracing::warn!(
+        call_id = flight.call().call_id,
+        cause = chain(error),
+        "a server did not answer"
+    );
+    let id = error.reason_id();
+    let message = "the server behind did not answer";
+    let (ended, refusal) = if error.nothing_sent() {
+        (Ended::NotSent, flight.refuse(id, message))
+    } else {
+        (Ended::Unknown, flight.withhold(id, message))
+    };
+    let ending = Ending::new(ended, 0).because(&refusal);
+    app.pep.finish(flight, ending).await.err().unwrap_or(refusal)
+}
+
+/// An error with its causes, for the log.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+async fn answered(
+    app: &Arc<App>,
+    server: &Server,
+    flight: Flight,
+    inbound: Inbound,
+    session_id: Option<String>,
+    answer: Response<Incoming>,
+) -> Result<Response<Body>, Refusal> {
+    let session_id = bind_session(app, server, &flight, &inbound, answer.headers()).await.or(session_id);
+    if is_stream(answer.headers()) && matches!(inbound.shape, Shape::Request(_)) {
+        return Ok(stream(app, server, flight, Some(inbound), session_id, answer));
+    }
+    let (head, released) = match collected(app, server, &flight, Some(&inbound), answer).await {
+        Ok(collected) => collected,
+        Err(refusal) => return Err(withheld(app, flight, refusal).await),
+    };
+    finish(app, flight, head, released).await
+}
+
+/// Remembers who made a legacy session.
+async fn bind_session(
+    app: &App,
+    server: &Server,
+    flight: &Flight,
+    inbound: &Inbound,
+    headers: &HeaderMap,
+) -> Option<String> {
+    if inbound.era != Era::Legacy || inbound.row.method != "initialize" {
+        return None;
+    }
+    let id = headers.get(MCP_SESSION)?.to_str().ok()?;
+    if id.len() > crate::sessions::MAX_SESSION_ID_BYTES {
+        return None;
+    }
+    let principal = Principal::new(&server.id, flight.identity());
+    let handle = flight.hints().session_handle.clone();
+    let handle = handle.or_else(|| flight.call().session.as_ref().map(|s| s.handle.clone()));
+    abandon(app, app.sessions.bind(id, principal, handle)).await;
+    Some(id.to_owned())
+}
+
+/// Ends calls whose answers nobody will see.
+pub(crate) async fn abandon(app: &App, calls: Vec<Suspended>) {
+    for call in calls {
+        let call_id = call.flight.call().call_id.clone();
+        if app.pep.finish(call.flight, Ending::new(Ended::Unknown, 0)).await.is_err() {
+            tracing::error!(call_id, "the end of an abandoned call could not be recorded");
+        }
+    }
+}
+
+/// Status and headers of an answer, as the caller gets them.
+#[derive(Debug)]
+pub(crate) struct Head(Response<()>);
+
+/// Reads an answer that is not streamed, and examines it.
+async fn collected(
+    app: &App,
+    server: &Server,
+    flight: &Flight,
+    inbound: Option<&Inbound>,
+    answer: Response<Incoming>,
+) -> Result<(Head, Released), Refusal> {
+    let (parts, body) = answer.into_parts();
+    let status = parts.status.as_u16();
+    if status == 401 {
+        // A caller must not be sent to log in for what is between us and the server.
+        return Err(flight.withhold(reason::UPSTREAM_UNAVAILABLE, "the server refused us"));
+    }
+    let coded = parts.headers.get(CONTENT_ENCODING).is_some_and(|value| value != "identity");
+    if coded {
+        return Err(flight.withhold(reason::BODY_INVALID, "the server's answer is compressed"));
+    }
+    let bytes = limited(app, flight, body).await?;
+    let class = inbound.map_or(Class::Plumbing, |inbound| inbound.row.class);
+    let released = if is_json(&parts.headers) && !bytes.is_empty() {
+        response::examine(&app.pep, flight, server, class, &bytes, status).await?
+    } else if matches!(class, Class::List(_)) && parts.status.is_success() {
+        return Err(flight.withhold(reason::BODY_INVALID, "the server's list is no JSON"));
+    } else {
+        response::examine_text(&app.pep, flight, &bytes, status).await?
+    };
+    Ok((head_of(parts, flight, inbound.map_or(Era::Legacy, |inbound| inbound.era)), released))
+}
+
+async fn limited(app: &App, flight: &Flight, body: Incoming) -> Result<Bytes, Refusal> {
+    match Limited::new(body, app.limits.answer_bytes).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            let message = format!("the answer is longer than {} bytes", app.limits.answer_bytes);
+            Err(flight.withhold(reason::BODY_TOO_LARGE, message))
+        }
+        Err(error) => {
+            tracing::warn!(call_id = flight.call().call_id, %error, "an answer was cut off");
+            Err(flight.withhold(reason::UPSTREAM_UNAVAILABLE, "the server's answer was cut off"))
+        }
+    }
+}
+
+/// The outcome goes on record, and only then out.
+async fn finish(
+    app: &App,
+    flight: Flight,
+    head: Head,
+    released: Released,
+) -> Result<Response<Body>, Refusal> {
+    app.pep.finish(flight, released.ending).await?;
+    Ok(head.0.map(|()| Body::from(released.bytes)))
+}
+
+/// A result that is not released goes on record as such.
+pub(crate) async fn withheld(app: &App, flight: Flight, refusal: Refusal) -> Refusal {
+    let lost = refusal.has(reason::UPSTREAM_UNAVAILABLE);
+    let ended = if lost { Ended::Unknown } else { Ended::Withheld };
+    let ending = Ending::new(ended, 0).because(&refusal);
+    app.pep.finish(flight, ending).await.err().unwrap_or(refusal)
+}
+
+fn stream(
+    app: &Arc<App>,
+    server: &Server,
+    flight: Flight,
+    inbound: Option<Inbound>,
+    session_id: Option<String>,
+    answer: Response<Incoming>,
+) -> Response<Body> {
+    let (parts, body) = answer.into_parts();
+    let era = inbound.as_ref().map_or(Era::Legacy, |inbound| inbound.era);
+    let mut head = head_of(parts, &flight, era);
+    head.0.headers_mut().insert(ACCEL, HeaderValue::from_static("no"));
+    let events = Relay::start(app.clone(), server.clone(), flight, inbound, session_id, body);
+    head.0.map(|()| Body::from_stream(events))
+}
+
+fn head_of(parts: axum::http::response::Parts, flight: &Flight, era: Era) -> Head {
+    let mut response = Response::new(());
+    *response.status_mut() = parts.status;
+    let mut headers = parts.headers;
+    strip_hop_by_hop(&mut headers);
+    // The length may change; challenges and cookies are between the server and us.
+    for name in [CONTENT_LENGTH.as_str(), "www-authenticate", "set-cookie", "content-encoding"] {
+        headers.remove(name);
+    }
+    headers.remove(LICTOR_SESSION);
+    if era == Era::Modern {
+        headers.remove(MCP_SESSION);
+    }
+    if let Ok(value) = HeaderValue::from_str(&flight.call().call_id) {
+        headers.insert(LICTOR_CALL_ID, value);
+    }
+    let opened = flight.hints().session_handle.as_ref();
+    if let Some(value) = opened.and_then(|handle| HeaderValue::from_str(handle).ok()) {
+        headers.insert(LICTOR_SESSION, value);
+    }
+    *response.headers_mut() = headers;
+    Head(response)
+}
+
+fn media_of(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    value.split(';').next().map(str::trim)
+}
+
+fn is_stream(headers: &HeaderMap) -> bool {
+    media_of(headers).is_some_and(|media| media.eq_ignore_ascii_case("text/event-stream"))
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    media_of(headers).is_some_and(|media| media.eq_ignore_ascii_case("application/json"))
+}

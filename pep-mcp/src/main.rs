@@ -1,0 +1,88 @@
+//! `lictor-pep-mcp`: the MCP enforcement point alone, with `[pep_mcp]`, `[identity]` and `[audit]`
+//! of `lictor.toml`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Parser;
+use lictor_pep_core::Clock;
+use lictor_pep_core::client::{GrpcDecide, Target, TokenSource};
+use lictor_pep_core::setup::{self, AuditConfig, IdentityConfig};
+use lictor_pep_mcp::{Config, Deps, serve};
+use serde::Deserialize;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Enforcement point in front of MCP servers.
+#[derive(Parser)]
+#[command(version)]
+struct Options {
+    /// The configuration.
+    #[arg(short, long, default_value = "lictor.toml")]
+    config: PathBuf,
+}
+
+/// The sections of `lictor.toml`; those of other processes are theirs to check.
+#[derive(Deserialize)]
+struct File {
+    pep_mcp: Config,
+    #[serde(default)]
+    identity: IdentityConfig,
+    #[serde(default)]
+    audit: AuditConfig,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
+    let path = Options::parse().config;
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("`{}` cannot be read", path.display()))?;
+    let file: File = toml::from_str(&text)
+        .with_context(|| format!("`{}` is not a usable configuration", path.display()))?;
+    run(file).await
+}
+
+async fn run(file: File) -> anyhow::Result<()> {
+    let mut config = file.pep_mcp;
+    if config.authorization_servers.is_empty() {
+        let issuers = file.identity.issuers.iter().map(|issuer| issuer.iss.clone());
+        config.authorization_servers = issuers.collect();
+    }
+    let clock = Clock::system();
+    let keys_dir = config.state_dir.clone().unwrap_or_else(|| file.audit.dir.clone());
+    let issuer = config.public_url.clone().unwrap_or_else(|| format!("http://{}", config.listen));
+    let token = match &config.pdp_token_file {
+        Some(path) => TokenSource::file(path)?,
+        None => TokenSource::none(),
+    };
+    let audit = setup::audit_log(&file.audit, "pep-mcp", &keys_dir, &clock)?;
+    let deps = Deps {
+        decide: Arc::new(GrpcDecide::connect(&Target::parse(&config.pdp)?, token)?),
+        authenticator: Arc::new(setup::authenticator(&file.identity)?),
+        audit: audit.clone(),
+        durability: file.audit.durability,
+        minter: Arc::new(setup::minter(&keys_dir, &issuer)?),
+        clock,
+    };
+    let listener = tokio::net::TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("`{}` cannot be listened on", config.listen))?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+    };
+    let served = serve(config, deps, listener, shutdown).await;
+    // The last record says that the log ended in order.
+    audit.close("shutdown").await.context("the audit log could not be closed")?;
+    Ok(served?)
+}

@@ -1,0 +1,382 @@
+//! The listener: which path means what, health, metadata, and how it ends.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Path, Request as HttpRequest, State};
+use axum::http::header::{ALLOW, CONTENT_TYPE};
+use axum::http::{HeaderValue, Method, Response, StatusCode};
+use axum::routing::{any, get};
+use axum::serve::ListenerExt as _;
+use axum::{Router, response::IntoResponse};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use lictor_audit::AuditLog;
+use lictor_pep_core::setup::DurabilityMode;
+use lictor_pep_core::{
+    AssertionMinter, Authenticator, Clock, Forwarder, Ids, Pep, PepParts, Refusal, body_too_large,
+};
+use lictor_proto::decide::Decide;
+use lictor_proto::decision::ObligationKind;
+use lictor_proto::reason;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+
+use crate::config::{Config, ConfigError, Server, Servers};
+use crate::flow::{self, Caller};
+use crate::guard::Guard;
+use crate::ingress::{self, Era};
+use crate::refusal::{Bounce, Settings};
+use crate::sessions::Sessions;
+use crate::upstream::Upstream;
+
+/// How long a client may take to send its body, milliseconds.
+pub const BODY_TIMEOUT_MS: u64 = 30_000;
+/// How long calls in flight have at shutdown, milliseconds.
+pub const DRAIN_MS: u64 = 10_000;
+/// How long settlements have after that, milliseconds.
+pub const SETTLE_DRAIN_MS: u64 = 2_000;
+
+/// The obligations that this enforcement point carries out.
+const ABILITIES: &[ObligationKind] = &[
+    ObligationKind::Mask,
+    ObligationKind::SetHeader,
+    ObligationKind::StepUp,
+    ObligationKind::Notify,
+    ObligationKind::Label,
+    ObligationKind::LogFull,
+];
+
+/// What the enforcement point works with.
+pub struct Deps {
+    /// The decision point, in process or over gRPC.
+    pub decide: Arc<dyn Decide>,
+    /// Who calls.
+    pub authenticator: Arc<Authenticator>,
+    /// This enforcement point's own log. Closing it is the owner's, after [`serve`] returns.
+    pub audit: AuditLog,
+    /// Which records are on disk before release.
+    pub durability: DurabilityMode,
+    /// Signs assertions for the servers behind.
+    pub minter: Arc<AssertionMinter>,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// Why the enforcement point does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The client for servers.
+    #[error(transparent)]
+    Forwarder(#[from] lictor_pep_core::forward::ForwarderError),
+    /// The listener.
+    #[error("the listener failed")]
+    Io(#[from] std::io::Error),
+}
+
+/// Sizes that are enforced.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) body_bytes: usize,
+    pub(crate) answer_bytes: usize,
+}
+
+/// Everything that a request needs.
+pub(crate) struct App {
+    pub(crate) pep: Pep,
+    pub(crate) upstream: Upstream,
+    pub(crate) sessions: Sessions,
+    pub(crate) refusals: Settings,
+    pub(crate) limits: Limits,
+    pub(crate) draining: watch::Receiver<bool>,
+    servers: Servers,
+    guard: Guard,
+    jwks: String,
+    public_url: String,
+    authorization_servers: Vec<String>,
+}
+
+/// Serves until `shutdown` resolves, then lets calls in flight end for at most [`DRAIN_MS`].
+///
+/// # Errors
+/// [`ServeError`].
+pub async fn serve(
+    config: Config,
+    deps: Deps,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServeError> {
+    let listen = listener.local_addr()?;
+    let (drain, draining) = watch::channel(false);
+    let app = Arc::new(App::new(&config, deps, listen, draining.clone())?);
+    let servers: Vec<&str> = app.servers.ids().collect();
+    tracing::info!(%listen, ?servers, "the MCP enforcement point listens");
+    let pep = app.pep.clone();
+    let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection keeps its delay");
+        }
+    });
+    tokio::spawn(async move {
+        shutdown.await;
+        drain.send_replace(true);
+    });
+    let mut ended = draining.clone();
+    let serving = axum::serve(listener, service)
+        .with_graceful_shutdown(async move { until_true(&mut ended).await });
+    let mut draining = draining;
+    let last = async {
+        until_true(&mut draining).await;
+        tokio::time::sleep(Duration::from_millis(DRAIN_MS)).await;
+    };
+    tokio::select! {
+        served = serving => served?,
+        () = last => tracing::warn!("calls in flight were cut off at shutdown"),
+    }
+    let settled = tokio::time::timeout(Duration::from_millis(SETTLE_DRAIN_MS), pep.drained()).await;
+    if settled.is_err() {
+        tracing::warn!("settlements were lost at shutdown: what they held counts as spent");
+    }
+    Ok(())
+}
+
+/// Waits for `true`, or for the end of whoever could say it.
+async fn until_true(flag: &mut watch::Receiver<bool>) {
+    if flag.wait_for(|value| *value).await.is_err() {
+        tracing::debug!("the shutdown signal's owner is gone");
+    }
+}
+
+impl App {
+    fn new(
+        config: &Config,
+        deps: Deps,
+        listen: SocketAddr,
+        draining: watch::Receiver<bool>,
+    ) -> Result<Self, ServeError> {
+        let servers = Servers::new(&config.servers)?;
+        let public_url = config.public_url(listen)?;
+        let forwarder = Forwarder::new(deps.clock.clone(), config.upstream_timeout_ms)?;
+        let pep = Pep::new(PepParts {
+            decide: deps.decide,
+            authenticator: deps.authenticator,
+            audit: deps.audit,
+            clock: deps.clock.clone(),
+            ids: Ids::random(),
+            abilities: ABILITIES,
+            budget_ms: config.decision_budget_ms,
+        });
+        Ok(Self {
+            pep: pep.with_durability(deps.durability),
+            jwks: deps.minter.jwks_json(),
+            upstream: Upstream {
+                forwarder,
+                minter: deps.minter,
+                clock: deps.clock,
+                ids: Ids::random(),
+            },
+            sessions: Sessions::default(),
+            refusals: Settings {
+                denials: config.denials,
+                metadata_url: format!("{public_url}/.well-known/oauth-protected-resource/mcp"),
+            },
+            limits: Limits {
+                body_bytes: config.max_body_bytes,
+                answer_bytes: config.max_answer_bytes,
+            },
+            draining,
+            servers,
+            guard: Guard::new(config, listen.ip().is_loopback(), &public_url),
+            public_url,
+            authorization_servers: config.authorization_servers.clone(),
+        })
+    }
+
+    /// Refuses something that never became a call, with a record of it.
+    async fn bounce(&self, bounce: Bounce, protocol: &str, source_ip: &str) -> Response<Body> {
+        let Bounce { refusal, .. } = &bounce;
+        let recorded = self.pep.refuse_unread(protocol, source_ip, "", refusal.clone()).await;
+        bounce.telling(recorded).response(&self.refusals)
+    }
+}
+
+fn router(app: Arc<App>) -> Router {
+    let metadata = "/.well-known/oauth-protected-resource";
+    Router::new()
+        .route("/mcp", any(only_server))
+        .route("/mcp/{server}", any(named_server))
+        .route("/healthz", get(|| async { "ok" }))
+        .route("/readyz", get(readyz))
+        .route("/.well-known/jwks.json", get(jwks))
+        .route(metadata, get(resource_metadata))
+        .route(&format!("{metadata}/mcp"), get(resource_metadata))
+        .route(&format!("{metadata}/mcp/{{server}}"), get(server_metadata))
+        .with_state(app)
+}
+
+async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
+    if *app.draining.borrow() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining")
+    } else if app.pep.ready() {
+        (StatusCode::OK, "ready")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "audit")
+    }
+}
+
+async fn jwks(State(app): State<Arc<App>>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], app.jwks.clone())
+}
+
+async fn resource_metadata(State(app): State<Arc<App>>) -> impl IntoResponse {
+    axum::Json(metadata(&app, "/mcp"))
+}
+
+async fn server_metadata(
+    State(app): State<Arc<App>>,
+    Path(server): Path<String>,
+) -> Response<Body> {
+    match app.servers.select(Some(&server)) {
+        Some(server) => {
+            axum::Json(metadata(&app, &format!("/mcp/{}", server.id))).into_response()
+        }
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+/// RFC 9728.
+fn metadata(app: &App, path: &str) -> serde_json::Value {
+    json!({
+        "resource": format!("{}{path}", app.public_url),
+        "authorization_servers": app.authorization_servers,
+        "bearer_methods_supported": ["header"],
+    })
+}
+
+async fn only_server(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: HttpRequest,
+) -> Response<Body> {
+    endpoint(app, None, peer, request).await
+}
+
+async fn named_server(
+    State(app): State<Arc<App>>,
+    Path(server): Path<String>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: HttpRequest,
+) -> Response<Body> {
+    endpoint(app, Some(server), peer, request).await
+}
+
+async fn endpoint(
+    app: Arc<App>,
+    server: Option<String>,
+    peer: SocketAddr,
+    request: HttpRequest,
+) -> Response<Body> {
+    let source_ip = peer.ip().to_canonical().to_string();
+    if let Some(why) = app.guard.refuses(request.headers(), request.uri()) {
+        let refusal = Refusal::new("origin_refused", why);
+        return app.bounce(Bounce::bodiless(refusal), "mcp", &source_ip).await;
+    }
+    let Some(server) = app.servers.select(server.as_deref()).cloned() else {
+        let message = "no such server is configured: use `/mcp/<server>`";
+        let bounce = Bounce::new(Refusal::new(reason::UPSTREAM_UNKNOWN, message), -32600);
+        return app.bounce(bounce, "mcp", &source_ip).await;
+    };
+    match *request.method() {
+        Method::POST => post(app, server, request, source_ip).await,
+        Method::GET | Method::DELETE => bodiless(app, server, request, source_ip).await,
+        _ => not_allowed("POST, GET, DELETE"),
+    }
+}
+
+async fn post(
+    app: Arc<App>,
+    server: Server,
+    request: HttpRequest,
+    source_ip: String,
+) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let headers = parts.headers;
+    if !is_json(headers.get(CONTENT_TYPE)) {
+        let message = "`Content-Type` must be `application/json`";
+        let bounce = Bounce::new(Refusal::new(reason::BODY_INVALID, message), -32600);
+        return app.bounce(bounce, "mcp", &source_ip).await;
+    }
+    let bytes = match read_body(body, app.limits.body_bytes).await {
+        Ok(bytes) => bytes,
+        Err(refusal) => {
+            return app.bounce(Bounce::new(refusal, -32600), "mcp", &source_ip).await;
+        }
+    };
+    let inbound = match ingress::read(&headers, bytes, &server) {
+        Ok(inbound) => inbound,
+        Err(bounce) => return app.bounce(bounce, "mcp", &source_ip).await,
+    };
+    // The work goes on by itself, so that a client that hangs up cannot leave a call without its
+    // record. Dropping `_here` tells it that the client is gone.
+    let (_here, gone) = oneshot::channel();
+    let caller = Caller { headers, source_ip };
+    let work = tokio::spawn(flow::post(app, server, caller, inbound, gone));
+    joined(work.await)
+}
+
+async fn bodiless(
+    app: Arc<App>,
+    server: Server,
+    request: HttpRequest,
+    source_ip: String,
+) -> Response<Body> {
+    let (parts, _) = request.into_parts();
+    let (era, version) = match ingress::era_of_headers(&parts.headers) {
+        Ok(known) => known,
+        Err(bounce) => return app.bounce(bounce, "mcp", &source_ip).await,
+    };
+    if era == Era::Modern {
+        return not_allowed("POST");
+    }
+    let caller = Caller { headers: parts.headers, source_ip };
+    let work = tokio::spawn(flow::bodiless(app, server, caller, parts.method, version));
+    joined(work.await)
+}
+
+/// A panic in one request is an error of that request.
+fn joined(work: Result<Response<Body>, tokio::task::JoinError>) -> Response<Body> {
+    work.unwrap_or_else(|error| {
+        tracing::error!(%error, "a call failed");
+        StatusCode::INTERNAL_SERVER_ERROR.into_response()
+    })
+}
+
+fn not_allowed(allow: &'static str) -> Response<Body> {
+    let mut response = StatusCode::METHOD_NOT_ALLOWED.into_response();
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    response
+}
+
+fn is_json(value: Option<&HeaderValue>) -> bool {
+    let text = value.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media = text.split(';').next().unwrap_or_default();
+    media.trim().eq_ignore_ascii_case("application/json")
+}
+
+async fn read_body(body: Body, limit_bytes: usize) -> Result<Bytes, Refusal> {
+    let patience = Duration::from_millis(BODY_TIMEOUT_MS);
+    let read = tokio::time::timeout(patience, Limited::new(body, limit_bytes).collect()).await;
+    match read {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(body_too_large(limit_bytes)),
+        Ok(Err(_)) => Err(Refusal::new(reason::BODY_INVALID, "the body was cut off")),
+        Err(_) => Err(Refusal::new(reason::BODY_INVALID, "the body did not come in time")),
+    }
+}

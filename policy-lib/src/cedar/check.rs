@@ -1,0 +1,260 @@
+//! Load checks of parsed policies: strict validation, and names that nobody has.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cedar_policy_core::ast::{
+    ActionConstraint, EntityUID, Expr, ExprKind, Literal, PolicySet, StaticPolicy,
+};
+use cedar_policy_core::parser::Loc;
+use cedar_policy_core::validator::{ValidationError, ValidationMode, Validator};
+
+use crate::diagnostic::{Diagnostic, Level, suggest};
+use crate::registry::Registry;
+
+use super::extra::{Extra, joined};
+use super::names::{ACTIONS, NAMESPACE};
+use super::place::File;
+use super::policy::Parsed;
+use super::reads::children;
+use super::shape::Shape;
+
+/// Policies that name their tools are validated so many at a time, against a schema
+/// of just these tools: validation takes time in policies times actions.
+const POLICIES_PER_SCHEMA: usize = 24;
+/// Most diagnostics at one place; a policy for many tools is wrong in many ways.
+const MAX_DIAGNOSTICS_PER_PLACE: usize = 3;
+
+/// What the policies are checked against.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Check<'a> {
+    pub(super) files: &'a [File<'a>],
+    pub(super) registry: &'a Registry,
+    pub(super) shape: &'a Shape,
+    pub(super) extra: Option<&'a Extra>,
+}
+
+impl<'a> Check<'a> {
+    /// Checks all policies.
+    pub(super) fn run(&self, parsed: &[Parsed], diagnostics: &mut Vec<Diagnostic>) {
+        for policy in parsed {
+            self.names(policy, diagnostics);
+            self.approvers(policy, diagnostics);
+        }
+        let (of_tools, general): (Vec<_>, Vec<_>) = parsed
+            .iter()
+            .partition(|policy| self.names_its_tools(&policy.checked));
+        for chunk in of_tools.chunks(POLICIES_PER_SCHEMA) {
+            self.validate(chunk, BTreeSet::new(), diagnostics);
+        }
+        if !general.is_empty() {
+            let mut actions = self.shape.representatives();
+            actions.extend(ACTIONS.iter().map(|row| row.name));
+            self.validate(&general, actions, diagnostics);
+        }
+        self.left_out(diagnostics);
+    }
+
+    /// Whether the scope says which tools the policy is for.
+    fn names_its_tools(&self, policy: &StaticPolicy) -> bool {
+        let is_tool = |action: &EntityUID| {
+            our_type(action) == Some("Action") && self.registry.tools.contains_key(id_of(action))
+        };
+        match policy.action_constraint() {
+            ActionConstraint::Eq(action) => is_tool(action),
+            ActionConstraint::In(actions) => {
+                !actions.is_empty() && actions.iter().all(|action| is_tool(action))
+            }
+            ActionConstraint::Any => false,
+        }
+    }
+
+    /// Validates policies against a schema of `actions` and all that they name.
+    fn validate(
+        &self,
+        policies: &[&Parsed],
+        mut actions: BTreeSet<&'a str>,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) {
+        let named: Vec<(EntityUID, Option<Loc>)> = policies
+            .iter()
+            .flat_map(|parsed| named_entities(&parsed.policy.condition))
+            .collect();
+        for (entity, _) in named
+            .iter()
+            .filter(|(entity, _)| our_type(entity) == Some("Action"))
+        {
+            actions.extend(
+                self.shape
+                    .action_names()
+                    .find(|name| *name == id_of(entity)),
+            );
+        }
+        let schema = match joined(&self.shape.schema_of(&actions), self.extra) {
+            Ok(schema) => schema,
+            Err(error) => {
+                let message = format!("no schema can be made of the registry: {error}");
+                diagnostics.push(Diagnostic::error("cedar_schema", "", message));
+                return;
+            }
+        };
+        let validator = Validator::new(schema);
+        for parsed in policies {
+            self.validate_one(parsed, &validator, diagnostics);
+        }
+    }
+
+    fn validate_one(&self, parsed: &Parsed, validator: &Validator, all: &mut Vec<Diagnostic>) {
+        let Some(file) = self.files.get(parsed.file) else {
+            return;
+        };
+        let mut set = PolicySet::new();
+        if set.add_static(parsed.checked.clone()).is_err() {
+            // Cannot happen in an empty set; if it does, the policy is unchecked.
+            all.push(file.error(
+                "cedar_invalid",
+                parsed.offset,
+                "the policy could not be checked",
+            ));
+            return;
+        }
+        let result = validator.validate(&set, ValidationMode::Strict);
+        let mut found: BTreeSet<Diagnostic> = BTreeSet::new();
+        for error in result.validation_errors() {
+            // Reported by `names`, which knows every tool.
+            if !matches!(error, ValidationError::UnrecognizedActionId(_)) {
+                found.insert(file.cedar("cedar_invalid", Level::Error, error));
+            }
+        }
+        for warning in result.validation_warnings() {
+            found.insert(file.cedar("cedar_suspect", Level::Warning, warning));
+        }
+        let mut per_place: BTreeMap<(u32, u32), usize> = BTreeMap::new();
+        all.extend(found.into_iter().filter(|diagnostic| {
+            let count = per_place
+                .entry((diagnostic.line, diagnostic.col))
+                .or_default();
+            *count += 1;
+            *count <= MAX_DIAGNOSTICS_PER_PLACE
+        }));
+    }
+
+    /// Entities that a policy names and nobody has.
+    fn names(&self, parsed: &Parsed, diagnostics: &mut Vec<Diagnostic>) {
+        let Some(file) = self.files.get(parsed.file) else {
+            return;
+        };
+        let mut seen = BTreeSet::new();
+        for (entity, loc) in named_entities(&parsed.policy.condition) {
+            let Some(ty) = our_type(&entity) else {
+                continue;
+            };
+            let id = id_of(&entity);
+            if self.is_known(ty, id) || !seen.insert((ty.to_owned(), id.to_owned())) {
+                continue;
+            }
+            let at = loc.as_ref().map_or(parsed.offset, Loc::start);
+            let near = match ty {
+                "Action" => suggest(id, self.shape.action_names()),
+                _ => suggest(id, self.known(ty)),
+            };
+            let help = near
+                .map(|near| format!("did you mean `{near}`?"))
+                .unwrap_or_default();
+            let found = if ty == "Action" {
+                let message =
+                    format!("there is no action `{id}`: no protocol and no registered tool has it");
+                file.error("cedar_action_unknown", at, message)
+            } else {
+                file.warning(
+                    "name_unknown",
+                    at,
+                    format!("the registry has no `{ty}` called `{id}`"),
+                )
+            };
+            diagnostics.push(found.help(help));
+        }
+    }
+
+    fn is_known(&self, ty: &str, id: &str) -> bool {
+        match ty {
+            "Action" => self.shape.has_action(id),
+            "Agent" | "Model" | "Server" | "Team" | "Tool" | "User" => {
+                self.known(ty).any(|known| known == id)
+            }
+            _ => true,
+        }
+    }
+
+    /// The registry's ids of one type.
+    fn known(&self, ty: &str) -> Box<dyn Iterator<Item = &str> + '_> {
+        let registry = self.registry;
+        match ty {
+            "Agent" => Box::new(registry.agents.keys().map(String::as_str)),
+            "Model" => Box::new(registry.models.keys().map(String::as_str)),
+            "Team" => Box::new(registry.teams.keys().map(String::as_str)),
+            "Tool" => Box::new(registry.tools.keys().map(String::as_str)),
+            "User" => Box::new(registry.users.keys().map(String::as_str)),
+            "Server" => Box::new(self.shape.server_ids(registry).into_iter()),
+            _ => Box::new(std::iter::empty()),
+        }
+    }
+
+    fn approvers(&self, parsed: &Parsed, diagnostics: &mut Vec<Diagnostic>) {
+        let (Some(ask), Some(file)) = (&parsed.policy.notes.ask, self.files.get(parsed.file))
+        else {
+            return;
+        };
+        let (users, teams) = (&self.registry.users, &self.registry.teams);
+        for name in &ask.approvers {
+            if users.contains_key(name) || teams.contains_key(name) {
+                continue;
+            }
+            let known = users.keys().chain(teams.keys()).map(String::as_str);
+            let help = suggest(name, known).map(|near| format!("did you mean `{near}`?"));
+            let message = format!("the registry has no user or team `{name}` who could approve");
+            let warning = file.warning("name_unknown", parsed.offset, message);
+            diagnostics.push(warning.help(help.unwrap_or_default()));
+        }
+    }
+
+    /// Arguments that no policy can read.
+    fn left_out(&self, diagnostics: &mut Vec<Diagnostic>) {
+        for (tool, pointers) in self.shape.left_out() {
+            let pointers: Vec<String> = pointers.iter().map(|p| format!("`{p}`")).collect();
+            let message = format!(
+                "Cedar cannot type these arguments of `{tool}`, so no Cedar policy can read them: {}",
+                pointers.join(", ")
+            );
+            diagnostics.push(Diagnostic::warning("cedar_untyped", "data.json", message));
+        }
+    }
+}
+
+/// The name of a type in namespace `Lictor`.
+fn our_type(entity: &EntityUID) -> Option<&str> {
+    let name = entity.entity_type().name();
+    let mut path = name.as_ref().namespace_components();
+    let (Some(first), None) = (path.next(), path.next()) else {
+        return None;
+    };
+    let namespace: &str = first.as_ref();
+    (namespace == NAMESPACE).then(|| name.basename_as_ref().as_ref())
+}
+
+fn id_of(entity: &EntityUID) -> &str {
+    entity.eid().as_ref()
+}
+
+/// Every entity that an expression names, with where it does.
+fn named_entities(expr: &Expr) -> Vec<(EntityUID, Option<Loc>)> {
+    let mut named = Vec::new();
+    let mut open = vec![expr];
+    while let Some(expr) = open.pop() {
+        if let ExprKind::Lit(Literal::EntityUID(entity)) = expr.expr_kind() {
+            let loc = expr.source_loc().or(entity.loc()).cloned();
+            named.push(((**entity).clone(), loc));
+        }
+        open.extend(children(expr));
+    }
+    named
+}

@@ -1,0 +1,281 @@
+//! One evaluation: a call to an outcome. Nothing here denies by leaving something
+//! out: what cannot be asked is a fatal error.
+
+use std::time::Instant;
+
+use cedar_policy_core::ast::{
+    Context, EntityUID, EntityUIDEntry, Literal, PartialValue, Request, SlotEnv, ValueKind,
+};
+use cedar_policy_core::evaluator::Evaluator;
+use lictor_proto::call::{Call, Party, Phase, Resource, ResourceKind};
+
+use crate::engine::{EngineError, Outcome, Query};
+
+use super::CedarEngine;
+use super::names::{SESSION_OPEN, TOOL_GROUP, action_row};
+use super::policy::{Kind, Policy};
+use super::tally::{Said, Tally, size_bytes};
+
+/// What is asked about, in Cedar's names.
+struct Target<'a> {
+    action: EntityUID,
+    group: Option<EntityUID>,
+    resource: EntityUID,
+    tool: Option<&'a str>,
+}
+
+/// The context that policies see.
+struct Contexts {
+    /// Complete, or in phase `list` complete but for the arguments.
+    known: Context,
+    /// In phase `list`, for policies that read arguments: the same with these unknown.
+    partial: Option<Context>,
+    /// Arguments that are read and do not fit.
+    misfits: Vec<String>,
+}
+
+/// How a policy's condition came out.
+enum Held {
+    Yes,
+    No,
+    /// It depends on what phase `list` does not know.
+    Open,
+    Failed(String),
+}
+
+type Failure = Box<EngineError>;
+
+fn failure(message: String) -> Failure {
+    Box::new(EngineError::fatal(message, ""))
+}
+
+/// Evaluates every policy that can have a say.
+pub(super) fn evaluate(engine: &CedarEngine, query: &Query<'_>) -> Outcome {
+    let evaluation = Evaluation {
+        engine,
+        query,
+        started: Instant::now(),
+    };
+    evaluation
+        .run()
+        .unwrap_or_else(|error| Outcome::failed(*error))
+}
+
+struct Evaluation<'a> {
+    engine: &'a CedarEngine,
+    query: &'a Query<'a>,
+    started: Instant,
+}
+
+impl<'a> Evaluation<'a> {
+    fn run(&self) -> Result<Outcome, Failure> {
+        let target = self.target()?;
+        let principals = self.principals()?;
+        let contexts = self.contexts(&target)?;
+        let mut tally = Tally::default();
+        for (position, principal) in principals.iter().enumerate() {
+            let permitted = self.ask(principal, position > 0, &target, &contexts, &mut tally)?;
+            if !permitted {
+                tally.unpermitted.push(principal);
+            }
+        }
+        let said = Said {
+            policies: &self.engine.policies,
+            call: self.query.call,
+            tally: &tally,
+        };
+        let outcome = said.outcome(&contexts.misfits);
+        if size_bytes(&outcome) > self.query.budget.output_bytes {
+            let limit = self.query.budget.output_bytes;
+            return Err(failure(format!("the policies say more than {limit} bytes")));
+        }
+        Ok(outcome)
+    }
+
+    /// The agent, and every actor on whose behalf it acts.
+    fn principals(&self) -> Result<Vec<&'a str>, Failure> {
+        let call = self.query.call;
+        let Some(agent) = &call.agent else {
+            return Err(failure("the call names no agent".to_owned()));
+        };
+        let registry = self.query.registry;
+        let open = registry.open_types.contains(&ResourceKind::Agent);
+        let parties = std::iter::once(agent).chain(&call.delegation);
+        let mut ids = Vec::new();
+        for Party { id, .. } in parties {
+            if !open && !registry.agents.contains_key(id) {
+                return Err(failure(format!("the registry has no agent `{id}`")));
+            }
+            if !ids.contains(&id.as_str()) {
+                ids.push(id);
+            }
+        }
+        Ok(ids)
+    }
+
+    fn target(&self) -> Result<Target<'a>, Failure> {
+        let call = self.query.call;
+        let (names, name) = (&self.engine.names, call.action.name.as_str());
+        let resource = match (&call.resource, &call.agent) {
+            (Some(resource), _) => (resource.kind, resource.id.as_str()),
+            (None, Some(agent)) if name == SESSION_OPEN => (ResourceKind::Agent, agent.id.as_str()),
+            _ => return Err(failure(format!("the action `{name}` names no resource"))),
+        };
+        let (kind, id) = resource;
+        let is_asked = if name == TOOL_GROUP {
+            kind == ResourceKind::Tool
+        } else {
+            action_row(name).is_some_and(|row| row.resources.contains(&kind))
+        };
+        if !is_asked {
+            let kind = kind.as_str();
+            return Err(failure(format!(
+                "no policy can say whether `{name}` on a {kind} is allowed"
+            )));
+        }
+        let is_known = match &call.resource {
+            Some(resource) => self.knows(resource),
+            None => true,
+        };
+        if !is_known {
+            return Err(failure(format!(
+                "the registry has no {} `{id}`",
+                kind.as_str()
+            )));
+        }
+        let tool = (name == TOOL_GROUP).then_some(id);
+        Ok(Target {
+            action: names.action(tool.unwrap_or(name)),
+            group: tool.map(|_| names.action(TOOL_GROUP)),
+            resource: names.resource(kind, id),
+            tool,
+        })
+    }
+
+    fn knows(&self, resource: &Resource) -> bool {
+        let known = self.query.registry.knows(resource);
+        // The registry that is asked about must be the one that was loaded.
+        known && (resource.kind != ResourceKind::Tool || self.engine.shape.has_action(&resource.id))
+    }
+
+    fn contexts(&self, target: &Target<'_>) -> Result<Contexts, Failure> {
+        let engine = self.engine;
+        let parts = engine.shape.parts(
+            target.tool,
+            &engine.names,
+            &engine.makers,
+            &engine.reads,
+            &engine.no_args,
+        );
+        if self.query.call.phase != Phase::List {
+            let built = parts.concrete(self.query, target.tool.is_some());
+            return Ok(Contexts {
+                known: built.context,
+                partial: None,
+                misfits: built.misfits,
+            });
+        }
+        let known = parts.concrete(self.query, false).context;
+        let partial = parts.without_args(self.query);
+        let partial = partial.ok_or_else(|| failure("the context cannot be made".to_owned()))?;
+        Ok(Contexts {
+            known,
+            partial: Some(partial),
+            misfits: Vec::new(),
+        })
+    }
+
+    /// Asks every policy about one principal; whether any permits.
+    fn ask(
+        &self,
+        principal: &'a str,
+        is_actor: bool,
+        target: &Target<'_>,
+        contexts: &Contexts,
+        tally: &mut Tally<'a>,
+    ) -> Result<bool, Failure> {
+        let engine = self.engine;
+        let agent = engine.names.agent(principal);
+        let mut entities = vec![&agent, &target.resource, &target.action];
+        entities.extend(&target.group);
+        let candidates = engine.index.candidates(&entities);
+        let evaluator = |context: &Context| {
+            let entry = |uid: &EntityUID| EntityUIDEntry::known(uid.clone(), None);
+            let context = Some(context.clone());
+            engine.store.evaluator(Request::new_unchecked(
+                entry(&agent),
+                entry(&target.action),
+                entry(&target.resource),
+                context,
+            ))
+        };
+        let known = evaluator(&contexts.known);
+        let partial = contexts.partial.as_ref().map(evaluator);
+        let actor_call = is_actor.then(|| self.call_of(principal));
+        let call = actor_call.as_ref().unwrap_or(self.query.call);
+        let mut permitted = false;
+        for number in candidates {
+            let Some(policy) = engine.policies.get(number) else {
+                continue;
+            };
+            let by = partial
+                .as_ref()
+                .filter(|_| policy.reads_args)
+                .unwrap_or(&known);
+            let held = held(by, policy);
+            self.check_time()?;
+            tally.candidates.insert(number);
+            let permits = policy.kind == Kind::Permit;
+            let counts = !permits || policy.scope.as_ref().is_none_or(|scope| scope.covers(call));
+            match held {
+                Held::No => {}
+                _ if !counts => {}
+                Held::Yes => {
+                    permitted |= permits && !policy.notes.shadow;
+                    tally.held.entry(number).or_default().push(principal);
+                }
+                Held::Open if partial.is_some() => permitted |= permits && !policy.notes.shadow,
+                Held::Open => {
+                    tally.failed.insert(number, "a value is unknown".to_owned());
+                }
+                Held::Failed(why) => {
+                    tally.failed.insert(number, why);
+                }
+            }
+        }
+        Ok(permitted)
+    }
+
+    /// The call as if this actor made it itself, for the scopes of units.
+    fn call_of(&self, actor: &str) -> Call {
+        let agent = Some(Party::new("agent", actor));
+        Call {
+            agent,
+            resource: self.query.call.resource.clone(),
+            ..Call::default()
+        }
+    }
+
+    fn check_time(&self) -> Result<(), Failure> {
+        let limit = self.query.budget.time;
+        if self.started.elapsed() >= limit {
+            return Err(failure(format!(
+                "evaluation took longer than {} ms",
+                limit.as_millis()
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn held(evaluator: &Evaluator<'_>, policy: &Policy) -> Held {
+    match evaluator.partial_interpret(&policy.condition, &SlotEnv::new()) {
+        Ok(PartialValue::Value(value)) => match value.value {
+            ValueKind::Lit(Literal::Bool(true)) => Held::Yes,
+            ValueKind::Lit(Literal::Bool(false)) => Held::No,
+            _ => Held::Failed("its condition is neither true nor false".to_owned()),
+        },
+        Ok(PartialValue::Residual(_)) => Held::Open,
+        Err(error) => Held::Failed(error.to_string()),
+    }
+}

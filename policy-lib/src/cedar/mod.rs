@@ -1,0 +1,250 @@
+//! The Cedar engine: policies of a bundle over entities made from its registry.
+//!
+//! # Layout, in the order that data flows
+//!
+//! At load: [`policy`] parses the files, with [`annotations`] and [`place`];
+//! [`shape`] makes schema text and entities of the registry, by the [`names`] of
+//! types and actions; [`extra`] reads what the bundle adds; [`check`] validates.
+//! Per call: [`shape`] builds `context`, as far as [`reads`] says that policies
+//! read it; [`index`] finds the policies that can have a say; [`store`] lends the
+//! entities; [`mod@evaluate`] asks; [`tally`] gathers.
+//!
+//! Cedar skips a policy that errs, also a `forbid`. Here every policy is evaluated
+//! on its own, and a `forbid` that errs is a fatal error.
+
+use std::collections::BTreeMap;
+
+use cedar_policy_core::ast::{Entity, EntityUID};
+
+use crate::diagnostic::{Diagnostic, Level};
+use crate::engine::{Engine, Outcome, Query, Scope};
+use crate::registry::Registry;
+
+use check::Check;
+use extra::Extra;
+use index::Index;
+use names::{Names, TOOL_GROUP, action_row};
+use place::File;
+use policy::{Parsed, Policy};
+use reads::{Reader, Reads};
+use shape::{Makers, Shape, ToolArgs};
+use store::Store;
+
+mod annotations;
+mod check;
+mod evaluate;
+mod extra;
+mod index;
+mod names;
+mod place;
+mod policy;
+mod reads;
+mod shape;
+mod store;
+mod tally;
+#[cfg(test)]
+mod tests;
+
+/// Path of a bundle's own schema.
+const SCHEMA_PATH: &str = "cedar/schema.cedarschema";
+/// Path of a bundle's own entities.
+const ENTITIES_PATH: &str = "cedar/entities.json";
+
+/// What a Cedar engine is made of.
+#[derive(Debug, Clone)]
+pub struct CedarSource<'a> {
+    /// `cedar/<unit>.cedar` and its text, for every unit.
+    pub policies: Vec<(&'a str, &'a str)>,
+    /// `cedar/schema.cedarschema`, if the bundle has it.
+    pub schema: Option<&'a str>,
+    /// `cedar/entities.json`, if the bundle has it.
+    pub entities: Option<&'a str>,
+    /// Where the permits of units count, by unit.
+    pub scopes: &'a BTreeMap<String, Scope>,
+    /// The registry of the same bundle.
+    pub registry: &'a Registry,
+}
+
+/// The Cedar policies of one bundle, ready to decide.
+#[derive(Debug)]
+pub struct CedarEngine {
+    names: Names,
+    makers: Makers,
+    shape: Shape,
+    policies: Vec<Policy>,
+    index: Index,
+    reads: Reads,
+    store: Store,
+    /// What calls without a tool have for arguments.
+    no_args: ToolArgs,
+}
+
+impl CedarEngine {
+    /// Loads all policies, or says everything that is wrong with them. The engine
+    /// is missing exactly if any diagnostic is an error.
+    #[must_use]
+    pub fn load(source: &CedarSource<'_>) -> (Option<Self>, Vec<Diagnostic>) {
+        let mut diagnostics = Vec::new();
+        let engine = Self::load_into(source, &mut diagnostics);
+        diagnostics.sort();
+        diagnostics.dedup();
+        let refused = diagnostics.iter().any(|found| found.level == Level::Error);
+        (engine.filter(|_| !refused), diagnostics)
+    }
+
+    /// The whole schema that policies are validated against, in Cedar's syntax.
+    #[must_use]
+    pub fn schema_text(registry: &Registry) -> String {
+        Shape::of(registry).schema_text()
+    }
+
+    fn load_into(source: &CedarSource<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<Self> {
+        let files: Vec<File<'_>> = source
+            .policies
+            .iter()
+            .map(|(path, text)| File::new(path, text))
+            .collect();
+        let parsed = policy::parse(&files, source.scopes, diagnostics);
+        let (Some(names), Some(makers)) = (Names::new(), Makers::new()) else {
+            diagnostics.push(Diagnostic::error(
+                "cedar",
+                "",
+                "this build of Cedar lacks a part",
+            ));
+            return None;
+        };
+        let is_used = !parsed.is_empty() || source.schema.is_some() || source.entities.is_some();
+        let nothing = Registry::default();
+        let registry = if is_used { source.registry } else { &nothing };
+        refuse_tools_named_as_actions(registry, diagnostics);
+        let shape = Shape::of(registry);
+        let (extra, mut entities) = additions(source, &shape, diagnostics);
+        let check = Check {
+            files: &files,
+            registry,
+            shape: &shape,
+            extra: extra.as_ref(),
+        };
+        if !parsed.is_empty() {
+            check.run(&parsed, diagnostics);
+        }
+        entities.extend(shape.entities(registry, &names, &makers));
+        entities.extend(action_entities(&shape, &names));
+        let store = Store::new(entities)
+            .map_err(|why| {
+                diagnostics.push(Diagnostic::error("cedar_entities", ENTITIES_PATH, why))
+            })
+            .ok()?;
+        let (policies, index, reads) = prepare(parsed);
+        let no_args = ToolArgs::default();
+        Some(Self {
+            names,
+            makers,
+            shape,
+            policies,
+            index,
+            reads,
+            store,
+            no_args,
+        })
+    }
+}
+
+impl Engine for CedarEngine {
+    fn name(&self) -> &'static str {
+        "cedar"
+    }
+
+    fn has_policies(&self) -> bool {
+        !self.policies.is_empty()
+    }
+
+    fn evaluate(&self, query: &Query<'_>) -> Outcome {
+        if self.policies.is_empty() {
+            return Outcome::default();
+        }
+        evaluate::evaluate(self, query)
+    }
+}
+
+/// A tool's id is its action, which must not be that of something else.
+fn refuse_tools_named_as_actions(registry: &Registry, diagnostics: &mut Vec<Diagnostic>) {
+    let taken = |id: &str| id == TOOL_GROUP || action_row(id).is_some();
+    for id in registry.tools.keys().filter(|id| taken(id)) {
+        let message = format!("the tool `{id}` has the name of a protocol's action");
+        let error = Diagnostic::error("cedar_overlap", "data.json", message);
+        diagnostics.push(error.help("give its server another id"));
+    }
+}
+
+/// The bundle's own schema and entities.
+fn additions(
+    source: &CedarSource<'_>,
+    shape: &Shape,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> (Option<Extra>, Vec<Entity>) {
+    let file = File::new(SCHEMA_PATH, source.schema.unwrap_or_default());
+    let extra = source
+        .schema
+        .and_then(|_| extra::read_schema(&file, diagnostics));
+    if source.schema.is_none() && source.entities.is_none() {
+        return (None, Vec::new());
+    }
+    let types_only = shape.schema_of(&std::collections::BTreeSet::new());
+    match extra::joined(&types_only, extra.as_ref()) {
+        Ok(schema) => {
+            let file = File::new(ENTITIES_PATH, source.entities.unwrap_or_default());
+            let entities = source
+                .entities
+                .map(|_| extra::read_entities(&file, &schema, diagnostics));
+            (extra, entities.unwrap_or_default())
+        }
+        Err(error) => {
+            diagnostics.push(file.cedar("cedar_schema", Level::Error, &*error));
+            (None, Vec::new())
+        }
+    }
+}
+
+/// Every action, each tool's in its group.
+fn action_entities(shape: &Shape, names: &Names) -> Vec<Entity> {
+    let group = names.action(TOOL_GROUP);
+    let actions = shape.action_names().map(|name| {
+        let is_tool = name != TOOL_GROUP && action_row(name).is_none();
+        let parents: Vec<EntityUID> = if is_tool {
+            vec![group.clone()]
+        } else {
+            Vec::new()
+        };
+        let none = BTreeMap::new;
+        Entity::new_with_attr_partial_value(
+            names.action(name),
+            none(),
+            std::collections::HashSet::new(),
+            parents.into_iter().collect(),
+            none(),
+        )
+    });
+    actions.collect()
+}
+
+/// Policies in the form that calls need.
+fn prepare(parsed: Vec<Parsed>) -> (Vec<Policy>, Index, Reads) {
+    let mut index = Index::default();
+    let mut reads = Reads::default();
+    let mut policies = Vec::new();
+    for Parsed {
+        policy, checked, ..
+    } in parsed
+    {
+        let reader = if policy.notes.shadow {
+            Reader::Shadow
+        } else {
+            Reader::Live
+        };
+        reads.add(&policy.condition, reader);
+        index.add(policies.len(), &checked);
+        policies.push(policy);
+    }
+    (policies, index, reads)
+}
