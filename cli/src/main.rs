@@ -32,7 +32,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// 4 approval needed (decide), 5 policy invalid, 6 tests failed, 7 signature or
 /// chain broken. Data is on standard output, talk on standard error.
 #[derive(Debug, Parser)]
-#[command(name = "lictor", version, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    name = "lictor",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -56,7 +61,10 @@ fn main() -> ExitCode {
 /// What is logged is said by `LICTOR_LOG`, warnings unless it says otherwise.
 fn log_to_stderr() {
     let filter = EnvFilter::try_from_env("LICTOR_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Standard output and standard error: data goes to one, talk to the other, colour
 //! only to a terminal.
 
-use std::fmt::Write as _;
 use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 
 use clap::ValueEnum;
@@ -25,7 +24,11 @@ pub(crate) enum Format {
 /// A quiet failure if the reader went away, otherwise what the system said.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    let newline = if text.ends_with('\n') || text.is_empty() { "" } else { "\n" };
+    let newline = if text.ends_with('\n') || text.is_empty() {
+        ""
+    } else {
+        "\n"
+    };
     let written = out
         .write_all(text.as_bytes())
         .and_then(|()| out.write_all(newline.as_bytes()))
@@ -75,7 +78,9 @@ impl Paint {
     /// For standard output, honouring `NO_COLOR`.
     pub(crate) fn stdout() -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { on: wanted && io::stdout().is_terminal() }
+        Self {
+            on: wanted && io::stdout().is_terminal(),
+        }
     }
 
     /// Never any colour.
@@ -84,7 +89,11 @@ impl Paint {
     }
 
     fn with(self, code: &str, text: &str) -> String {
-        if self.on { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+        if self.on {
+            format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        } else {
+            text.to_owned()
+        }
     }
 
     /// For what is wrong.
@@ -119,8 +128,7 @@ pub(crate) fn shown(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
         if is_odd(character) {
-            // Writing to a string cannot fail.
-            drop(write!(safe, "\\u{{{:x}}}", u32::from(character)));
+            safe.push_str(&format!("\\u{{{:x}}}", u32::from(character)));
         } else {
             safe.push(character);
         }
@@ -141,14 +149,17 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+        cells
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or_default()
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
-            drop(write!(line, "{cell:<width$}  "));
+            line.push_str(&format!("{cell:<width$}  "));
         }
         text.push_str(line.trim_end());
         text.push('\n');
@@ -169,7 +180,10 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let rows = vec![vec!["id".to_owned(), "b".to_owned()], vec!["long".into(), "c".into()]];
+        let rows = vec![
+            vec!["id".to_owned(), "b".to_owned()],
+            vec!["long".into(), "c".into()],
+        ];
         assert_eq!(table(&rows), "id    b\nlong  c\n");
         assert_eq!(table(&[]), "");
     }

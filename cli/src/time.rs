@@ -10,7 +10,9 @@ pub(crate) fn now_ms() -> i64 {
 
 /// Unix milliseconds as RFC 3339, empty if no calendar has such a time.
 pub(crate) fn rfc3339(ms: i64) -> String {
-    Timestamp::from_millisecond(ms).map(|time| time.to_string()).unwrap_or_default()
+    Timestamp::from_millisecond(ms)
+        .map(|time| time.to_string())
+        .unwrap_or_default()
 }
 
 /// A time to come, as written on a command line.
@@ -31,7 +33,8 @@ impl When {
         if let Ok(time) = text.parse::<Timestamp>() {
             return Ok(Self::At(time.as_millisecond()));
         }
-        let expected = || format!("`{text}` is no time: give `2026-12-31T00:00:00Z`, or `90d`, `12h`, `30m`");
+        let expected =
+            || format!("`{text}` is no time: give `2026-12-31T00:00:00Z`, or `90d`, `12h`, `30m`");
         let unit_ms = match text.chars().last() {
             Some('s') => 1_000,
             Some('m') => 60_000,

@@ -14,7 +14,6 @@ use crate::decide::Pdp;
 use crate::session::{agent_of, subject_of};
 use crate::state::approval::{
     Answer, ApprovalRecord, Binding, DEFAULT_EXPIRES_S, MAX_EXPIRES_S, NewApproval, Part,
-    definition_digest,
 };
 use crate::state::{SessionKey, StateError};
 
@@ -26,7 +25,6 @@ const APPROVER_ROLE: &str = "approver";
 pub fn binding(call: &Call, bundle: &LoadedBundle, session: &SessionKey) -> Binding {
     let resource = call.resource.as_ref();
     let tool = resource.filter(|r| r.kind == ResourceKind::Tool).map(|r| r.id.as_str());
-    let definition = tool.map(|id| bundle.attributes("tools", id)).unwrap_or_default();
     Binding {
         tenant: call.tenant.clone(),
         session: session.id.clone(),
@@ -36,7 +34,7 @@ pub fn binding(call: &Call, bundle: &LoadedBundle, session: &SessionKey) -> Bind
         action: call.action.name.clone(),
         resource: resource.map(|r| format!("{}:{}", r.kind.as_str(), r.id)).unwrap_or_default(),
         args_digest: call.args_digest(),
-        tool_digest: definition_digest(&serde_json::Value::Object(definition).to_string()),
+        tool_digest: tool.map(|id| bundle.tool_digest(id).to_owned()).unwrap_or_default(),
         bundle_digest: bundle.reference().digest.clone(),
     }
 }
@@ -44,7 +42,7 @@ pub fn binding(call: &Call, bundle: &LoadedBundle, session: &SessionKey) -> Bind
 /// The approval that an asking verdict opens.
 #[must_use]
 pub fn new_approval(
-    bundle: Option<&LoadedBundle>,
+    bundle: &LoadedBundle,
     call: &Call,
     verdict: &Verdict,
     now_ms: i64,
@@ -52,7 +50,7 @@ pub fn new_approval(
     let parts = verdict.asks.iter().map(|ask| Part {
         ask: ask.reason.id.clone(),
         approvers: if ask.approvers.is_empty() {
-            bundle.map(registry_approvers).unwrap_or_default()
+            registry_approvers(bundle)
         } else {
             ask.approvers.clone()
         },
@@ -67,7 +65,7 @@ pub fn new_approval(
         expires_ms: now_ms.saturating_add(i64::try_from(expires_s).unwrap_or(0) * 1_000),
         reasons: verdict.reasons.clone(),
         args: call.context.args.text().to_owned(),
-        barred: bundle.map(|bundle| owners(bundle, call)).unwrap_or_default(),
+        barred: owners(bundle, call),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lictor_audit::AuditLog;
 use lictor_identity::Role;
-use lictor_policy_lib::conclude::{self, CommitResult, Ids, conclude};
+use lictor_policy_lib::conclude::{CommitResult, Ids, conclude, dry_run};
 use lictor_policy_lib::engine::Budget;
 use lictor_policy_lib::evaluate::{Verdict, complete_facts, evaluate};
 use lictor_policy_lib::limits::OnError;
@@ -16,7 +16,7 @@ use lictor_policy_lib::plan::{Plan, plan};
 use lictor_proto::call::{Call, Phase};
 use lictor_proto::decide::{Answer, DecideError, DEFAULT_BUDGET_MS, Hints, Settle};
 use lictor_proto::decision::{Decision, Effect, Reason};
-use lictor_proto::facts::Facts;
+use lictor_proto::facts::{Facts, SessionFacts};
 use lictor_proto::reason;
 
 use crate::approvals;
@@ -58,6 +58,16 @@ pub struct Counts {
     pub deny: AtomicU64,
     /// Asked.
     pub ask: AtomicU64,
+}
+
+/// One call on its way, with everything that is fixed before it is evaluated.
+struct Asked<'a> {
+    peer: &'a Peer,
+    call: &'a Arc<Call>,
+    bundle: Arc<LoadedBundle>,
+    session: SessionKey,
+    ids: Ids,
+    budget: Budget,
 }
 
 /// Everything that one decision is made of, on its way to the record.
@@ -113,11 +123,9 @@ impl Pdp {
         }
         let now_ms = self.clock.now_ms();
         let Some(bundle) = self.live.of(&call.tenant) else {
-            let mut decision = self.no_bundle(call);
-            decision.dry_run = true;
-            return Ok(Answer { decision, hints: Hints::default() });
+            return Err(refused(reason::BUNDLE_MISSING, "no policy bundle is live"));
         };
-        let outcome = conclude::dry_run(&bundle, call, facts, now_ms, Budget::default());
+        let outcome = dry_run(&bundle, call, facts, now_ms, Budget::default());
         let mut decision = outcome.decision;
         decision.decision_id = new_id(now_ms);
         Ok(Answer { decision, hints: Hints::default() })
@@ -172,156 +180,80 @@ impl Pdp {
 
     async fn make(&self, peer: &Peer, call: &Arc<Call>, budget: Budget) -> Made {
         let now_ms = self.clock.now_ms();
-        let Some(bundle) = self.live.of(&call.tenant) else {
-            return plain(self.no_bundle(call), Facts::default(), String::new());
+        let mut ids = Ids {
+            decision_id: new_id(now_ms),
+            request_digest: call.request_digest(),
+            bundle: None,
         };
+        let Some(bundle) = self.live.of(&call.tenant) else {
+            let message = "no policy bundle is live, so nothing is allowed";
+            return denied(call, &ids, Reason::new(reason::BUNDLE_MISSING, message), "");
+        };
+        ids.bundle = Some(bundle.reference().clone());
         let session = match self.handles.session_of(call, now_ms) {
             Ok(session) => session,
-            Err(error) => {
-                return plain(self.unknown_session(call, &bundle, error), Facts::default(), String::new());
-            }
+            Err(error) => return denied(call, &ids, unknown_session(error), ""),
         };
-        if call.phase == Phase::Request
-            && let Some(made) = self.again(peer, call, &bundle, &session).await
-        {
+        let asked = Asked { peer, call, bundle, session, ids, budget };
+        if call.phase != Phase::Request {
+            return self.evaluate_only(&asked).await;
+        }
+        if let Some(made) = self.again(&asked).await {
             return made;
         }
-        self.evaluate_and_commit(peer, call, &bundle, session, budget).await
+        self.evaluate_and_commit(&asked).await
     }
 
     /// The same call again gets what was stored, without another evaluation.
-    async fn again(
-        &self,
-        peer: &Peer,
-        call: &Call,
-        bundle: &LoadedBundle,
-        session: &SessionKey,
-    ) -> Option<Made> {
-        let stored = self.state.stored(&call.tenant, &call.call_id).await.ok()??;
-        if stored.request_digest != call.request_digest() {
+    async fn again(&self, asked: &Asked<'_>) -> Option<Made> {
+        let Asked { peer, call, .. } = asked;
+        let stored = self.state.stored(&call.tenant, &peer.name, &call.call_id).await.ok()??;
+        if stored.request_digest != asked.ids.request_digest {
             return None;
         }
-        let plan = plan(bundle, call, self.clock.now_ms()).ok();
+        let plan = plan(&asked.bundle, call, self.clock.now_ms()).ok();
         let hints = plan.map(|plan| plan.hints).unwrap_or_default();
-        let _ = peer;
-        Some(self.conclude_stored(call, bundle, stored, hints, Facts::default(), &session.id))
-    }
-
-    async fn evaluate_and_commit(
-        &self,
-        peer: &Peer,
-        call: &Arc<Call>,
-        bundle: &Arc<LoadedBundle>,
-        session: SessionKey,
-        budget: Budget,
-    ) -> Made {
-        let digest = call.request_digest();
-        let decision_id = new_id(self.clock.now_ms());
-        for _ in 0..=RETRIES_MAX {
-            let now_ms = self.clock.now_ms();
-            let binding = approvals::binding(call, bundle, &session);
-            let snapshot = match self.state.read(&session, &binding, now_ms).await {
-                Ok(snapshot) => snapshot,
-                Err(error) => return self.state_failed(call, bundle, &error, &session.id),
-            };
-            let facts = Facts { session: snapshot.facts, ..Facts::default() };
-            let mut facts = complete_facts(bundle, call, facts, now_ms);
-            let (plan, verdict) = judge(bundle, call, &mut facts, now_ms, budget);
-            let commit = self.commit_of(peer, call, &session, &binding, &verdict, &digest, &decision_id);
-            let commit = Commit { version: plan.wants_session.then_some(snapshot.version), ..commit };
-            if call.phase != Phase::Request {
-                return self.uncommitted(call, bundle, verdict, facts, plan.hints, &session.id, &decision_id);
-            }
-            match self.state.commit(commit, now_ms).await {
-                Ok(Committed::Stored(stored)) => {
-                    let mut made =
-                        self.conclude_stored(call, bundle, stored, plan.hints, facts, &session.id);
-                    self.open_session(call, &mut made, now_ms).await;
-                    return made;
-                }
-                Ok(Committed::Stale) => tokio::task::yield_now().await,
-                Ok(Committed::Reused) => {
-                    return self.deny(call, bundle, reason::CALL_ID_REUSED, "this call id belongs to another call", &session.id);
-                }
-                Ok(Committed::Abandoned) => {
-                    return self.deny(call, bundle, reason::CALL_ABANDONED, "this call was given up before it was decided", &session.id);
-                }
-                Err(error) => return self.commit_failed(call, bundle, verdict, facts, plan.hints, &error, &session.id, &decision_id),
-            }
-        }
-        let message = "other calls of this session came at the same time";
-        self.deny(call, bundle, reason::SESSION_CONFLICT, message, &session.id)
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the parts of one message, named at the call")]
-    fn commit_of(
-        &self,
-        peer: &Peer,
-        call: &Call,
-        session: &SessionKey,
-        binding: &Binding,
-        verdict: &Arc<Verdict>,
-        digest: &str,
-        decision_id: &str,
-    ) -> Commit {
-        let now_ms = self.clock.now_ms();
-        let permits = verdict.effect == Effect::Allow && call.asks_all();
-        Commit {
-            session: session.clone(),
-            version: None,
-            call_id: call.call_id.clone(),
-            request_digest: digest.to_owned(),
-            decision_id: decision_id.to_owned(),
-            peer: peer.name.clone(),
-            limits: verdict.limits.clone(),
-            resource: call.resource.as_ref().map(|r| r.id.clone()).unwrap_or_default(),
-            binding: binding.clone(),
-            opens: (verdict.effect == Effect::Ask)
-                .then(|| approvals::new_approval(self.live.of(&call.tenant).as_deref(), call, verdict, now_ms)),
-            permits,
-            verdict: Arc::clone(verdict),
-        }
+        Some(asked.concluded(stored, hints, Facts::default()))
     }
 
     /// Phases list and response change nothing.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one decision")]
-    fn uncommitted(
-        &self,
-        call: &Call,
-        bundle: &LoadedBundle,
-        verdict: Arc<Verdict>,
-        facts: Facts,
-        hints: Hints,
-        session: &str,
-        decision_id: &str,
-    ) -> Made {
-        let commit = CommitResult::Committed {
-            limits: Vec::new(),
-            approval: None,
-            labels: verdict.labels,
-        };
-        let decision = conclude(call, &verdict, &commit, &ids(call, bundle, decision_id));
-        made(decision, verdict, facts, hints, session)
+    async fn evaluate_only(&self, asked: &Asked<'_>) -> Made {
+        let now_ms = self.clock.now_ms();
+        let binding = approvals::binding(asked.call, &asked.bundle, &asked.session);
+        match self.state.read(&asked.session, &binding, now_ms).await {
+            Ok(snapshot) => {
+                let (plan, verdict, facts) = asked.judge(snapshot.facts, now_ms);
+                asked.uncommitted(verdict, facts, plan.hints)
+            }
+            Err(error) => asked.denied(state_failure(&error)),
+        }
     }
 
-    fn conclude_stored(
-        &self,
-        call: &Call,
-        bundle: &LoadedBundle,
-        stored: Stored,
-        hints: Hints,
-        facts: Facts,
-        session: &str,
-    ) -> Made {
-        let commit = match stored.reservation {
-            Reservation::Held(limits) => {
-                CommitResult::Committed { limits, approval: stored.approval, labels: stored.labels }
+    async fn evaluate_and_commit(&self, asked: &Asked<'_>) -> Made {
+        let binding = approvals::binding(asked.call, &asked.bundle, &asked.session);
+        for _ in 0..=RETRIES_MAX {
+            let now_ms = self.clock.now_ms();
+            let snapshot = match self.state.read(&asked.session, &binding, now_ms).await {
+                Ok(snapshot) => snapshot,
+                Err(error) => return asked.denied(state_failure(&error)),
+            };
+            let (plan, verdict, facts) = asked.judge(snapshot.facts, now_ms);
+            let version = plan.wants_session.then_some(snapshot.version);
+            let commit = asked.commit(&binding, &verdict, version, now_ms);
+            match self.state.commit(commit, now_ms).await {
+                Ok(Committed::Stored(stored)) => {
+                    let mut made = asked.concluded(stored, plan.hints, facts);
+                    self.open_session(asked.call, &mut made, now_ms).await;
+                    return made;
+                }
+                Ok(Committed::Stale) => tokio::task::yield_now().await,
+                Ok(Committed::Reused) => return asked.denied(reused()),
+                Ok(Committed::Abandoned) => return asked.denied(abandoned()),
+                Err(error) => return asked.commit_failed(verdict, facts, plan.hints, &error),
             }
-            Reservation::Short { short, limits } => CommitResult::Short { short, limits },
-        };
-        let ids = ids(call, bundle, &stored.decision_id);
-        let decision = conclude(call, &stored.verdict, &commit, &ids);
-        made(decision, stored.verdict, facts, hints, session)
+        }
+        let message = "other calls of this session came at the same time: try again";
+        asked.denied(Reason::new(reason::SESSION_CONFLICT, message))
     }
 
     /// An allowed `session/open` makes the session known and mints its handle.
@@ -340,81 +272,9 @@ impl Pdp {
             Err(error) => {
                 made.decision.effect = Effect::Deny;
                 made.decision.obligations.clear();
-                made.decision.reasons =
-                    vec![Reason::new(reason::STATE_UNAVAILABLE, error.to_string())];
+                made.decision.reasons = vec![state_failure(&error)];
             }
         }
-    }
-
-    // === ways out ===
-
-    /// With the store down a limit's own `on_error` decides; a session that is
-    /// read cannot be replaced by a fresh one.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one decision")]
-    fn commit_failed(
-        &self,
-        call: &Call,
-        bundle: &LoadedBundle,
-        verdict: Arc<Verdict>,
-        facts: Facts,
-        hints: Hints,
-        error: &StateError,
-        session: &str,
-        decision_id: &str,
-    ) -> Made {
-        let open = !verdict.limits.is_empty()
-            && verdict.approvals_used.is_empty()
-            && verdict.limits.iter().all(|limit| limit.on_error == OnError::Allow);
-        if open {
-            return self.uncommitted(call, bundle, verdict, facts, hints, session, decision_id);
-        }
-        self.state_failed(call, bundle, error, session)
-    }
-
-    fn state_failed(
-        &self,
-        call: &Call,
-        bundle: &LoadedBundle,
-        error: &StateError,
-        session: &str,
-    ) -> Made {
-        let id = match error {
-            StateError::SessionUnknown => reason::SESSION_UNKNOWN,
-            _ => reason::STATE_UNAVAILABLE,
-        };
-        self.deny(call, bundle, id, &error.to_string(), session)
-    }
-
-    fn deny(
-        &self,
-        call: &Call,
-        bundle: &LoadedBundle,
-        id: &str,
-        message: &str,
-        session: &str,
-    ) -> Made {
-        let decision_id = new_id(self.clock.now_ms());
-        let mut decision =
-            Decision::denied(&decision_id, &call.call_id, Reason::new(id, message));
-        decision.bundle = Some(bundle.reference().clone());
-        decision.request_digest = call.request_digest();
-        decision.executed = call.executed;
-        plain(decision, Facts::default(), session.to_owned())
-    }
-
-    fn unknown_session(&self, call: &Call, bundle: &LoadedBundle, error: HandleError) -> Decision {
-        let message = "the session is unknown or has expired: open a new one";
-        let mut made = self.deny(call, bundle, reason::SESSION_UNKNOWN, message, "");
-        if let Some(reason) = made.decision.reasons.first_mut() {
-            reason.detail = error.to_string();
-        }
-        made.decision
-    }
-
-    fn no_bundle(&self, call: &Call) -> Decision {
-        let message = "no policy bundle is live, so nothing is allowed";
-        let reason = Reason::new(reason::BUNDLE_MISSING, message);
-        Decision::denied(&new_id(self.clock.now_ms()), &call.call_id, reason)
     }
 
     async fn append(&self, entry: lictor_audit::Entry, made: &Made) -> Result<(), DecideError> {
@@ -436,36 +296,96 @@ impl Pdp {
     }
 }
 
-fn judge(
-    bundle: &LoadedBundle,
-    call: &Call,
-    facts: &mut Facts,
-    now_ms: i64,
-    budget: Budget,
-) -> (Plan, Arc<Verdict>) {
-    match plan(bundle, call, now_ms) {
-        Ok(plan) => {
-            let verdict = evaluate(bundle, call, &plan, facts, budget);
-            (plan, Arc::new(verdict))
+impl Asked<'_> {
+    fn judge(&self, session: SessionFacts, now_ms: i64) -> (Plan, Arc<Verdict>, Facts) {
+        let facts = Facts { session, ..Facts::default() };
+        let mut facts = complete_facts(&self.bundle, self.call, facts, now_ms);
+        match plan(&self.bundle, self.call, now_ms) {
+            Ok(plan) => {
+                let verdict =
+                    evaluate(&self.bundle, self.call, &plan, &mut facts, self.budget);
+                (plan, Arc::new(verdict), facts)
+            }
+            Err(reason) => (Plan::nothing(), Arc::new(Verdict::denied(reason)), facts),
         }
-        Err(reason) => {
-            let plan = Plan {
-                wants_session: false,
-                wants_detectors: false,
-                wants_engines: false,
-                hints: Hints::default(),
-            };
-            (plan, Arc::new(Verdict::denied(reason)))
+    }
+
+    fn commit(
+        &self,
+        binding: &Binding,
+        verdict: &Arc<Verdict>,
+        version: Option<u64>,
+        now_ms: i64,
+    ) -> Commit {
+        let call = self.call;
+        let opens = (verdict.effect == Effect::Ask)
+            .then(|| approvals::new_approval(&self.bundle, call, verdict, now_ms));
+        Commit {
+            session: self.session.clone(),
+            version,
+            call_id: call.call_id.clone(),
+            request_digest: self.ids.request_digest.clone(),
+            decision_id: self.ids.decision_id.clone(),
+            peer: self.peer.name.clone(),
+            limits: verdict.limits.clone(),
+            resource: call.resource.as_ref().map(|r| r.id.clone()).unwrap_or_default(),
+            binding: binding.clone(),
+            opens,
+            permits: verdict.effect == Effect::Allow && call.asks_all(),
+            verdict: Arc::clone(verdict),
         }
+    }
+
+    fn uncommitted(&self, verdict: Arc<Verdict>, facts: Facts, hints: Hints) -> Made {
+        let commit = CommitResult::Committed {
+            limits: Vec::new(),
+            approval: None,
+            labels: verdict.labels,
+        };
+        let decision = conclude(self.call, &verdict, &commit, &self.ids);
+        made(decision, verdict, facts, hints, &self.session.id)
+    }
+
+    /// The stored decision keeps its own id, whoever asks again.
+    fn concluded(&self, stored: Stored, hints: Hints, facts: Facts) -> Made {
+        let commit = match stored.reservation {
+            Reservation::Held(limits) => {
+                CommitResult::Committed { limits, approval: stored.approval, labels: stored.labels }
+            }
+            Reservation::Short { short, limits } => CommitResult::Short { short, limits },
+        };
+        let ids = Ids { decision_id: stored.decision_id, ..self.ids.clone() };
+        let decision = conclude(self.call, &stored.verdict, &commit, &ids);
+        made(decision, stored.verdict, facts, hints, &self.session.id)
+    }
+
+    /// With the store down a limit's own `on_error` decides; an approval that
+    /// cannot be consumed cannot be used.
+    fn commit_failed(
+        &self,
+        verdict: Arc<Verdict>,
+        facts: Facts,
+        hints: Hints,
+        error: &StateError,
+    ) -> Made {
+        let open = !verdict.limits.is_empty()
+            && verdict.approvals_used.is_empty()
+            && verdict.limits.iter().all(|limit| limit.on_error == OnError::Allow);
+        if open { self.uncommitted(verdict, facts, hints) } else { self.denied(state_failure(error)) }
+    }
+
+    fn denied(&self, reason: Reason) -> Made {
+        denied(self.call, &self.ids, reason, &self.session.id)
     }
 }
 
-fn ids(call: &Call, bundle: &LoadedBundle, decision_id: &str) -> Ids {
-    Ids {
-        decision_id: decision_id.to_owned(),
-        request_digest: call.request_digest(),
-        bundle: Some(bundle.reference().clone()),
-    }
+/// A denial that no policy made.
+fn denied(call: &Call, ids: &Ids, reason: Reason, session: &str) -> Made {
+    let verdict = Arc::new(Verdict::denied(reason));
+    let commit =
+        CommitResult::Committed { limits: Vec::new(), approval: None, labels: verdict.labels };
+    let decision = conclude(call, &verdict, &commit, ids);
+    made(decision, verdict, Facts::default(), Hints::default(), session)
 }
 
 fn made(
@@ -479,10 +399,25 @@ fn made(
     Made { decision, verdict, facts, hints, session: session.to_owned() }
 }
 
-fn plain(decision: Decision, facts: Facts, session: String) -> Made {
-    let reason = decision.reasons.first().cloned().unwrap_or_else(|| Reason::new("", ""));
-    let verdict = Arc::new(Verdict::denied(reason));
-    made(decision, verdict, facts, Hints::default(), &session)
+fn unknown_session(error: HandleError) -> Reason {
+    let message = "the session is unknown or has expired: open a new one";
+    Reason::new(reason::SESSION_UNKNOWN, message).with_detail(error.to_string())
+}
+
+fn state_failure(error: &StateError) -> Reason {
+    let id = match error {
+        StateError::SessionUnknown => reason::SESSION_UNKNOWN,
+        _ => reason::STATE_UNAVAILABLE,
+    };
+    Reason::new(id, error.to_string())
+}
+
+fn reused() -> Reason {
+    Reason::new(reason::CALL_ID_REUSED, "this call id belongs to another call: make a new one")
+}
+
+fn abandoned() -> Reason {
+    Reason::new(reason::CALL_ABANDONED, "this call was given up before it was decided")
 }
 
 fn refused(id: &str, message: &str) -> DecideError {

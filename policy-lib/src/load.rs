@@ -40,6 +40,8 @@ pub struct LoadedBundle {
     agent_expiry_ms: BTreeMap<String, i64>,
     engines: Vec<Box<dyn Engine>>,
     response_check: ResponseCheck,
+    reads_session: bool,
+    tool_digests: BTreeMap<String, String>,
     times: Times,
     warnings: Vec<Diagnostic>,
 }
@@ -131,6 +133,8 @@ impl LoadedBundle {
             },
             attributes: attributes(&raw),
             response_check: response_check(&texts, &data.guardrails),
+            reads_session: reads_session(&texts),
+            tool_digests: tool_digests(&raw),
             verified,
             registry,
             limits: data.limits,
@@ -189,6 +193,19 @@ impl LoadedBundle {
     #[must_use]
     pub fn response_check(&self) -> ResponseCheck {
         self.response_check
+    }
+
+    /// Whether any policy may read what a session has done, so that decisions must
+    /// be made again when it changed meanwhile.
+    #[must_use]
+    pub fn reads_session(&self) -> bool {
+        self.reads_session
+    }
+
+    /// Digest of a tool's whole registry entry; empty if there is none.
+    #[must_use]
+    pub fn tool_digest(&self, tool: &str) -> &str {
+        self.tool_digests.get(tool).map(String::as_str).unwrap_or_default()
     }
 
     /// Whether the bundle's own times deny decisions.
@@ -469,21 +486,58 @@ fn attributes(data: &Value) -> BTreeMap<(&'static str, String), Map<String, Valu
 }
 
 /// A second decision can only come to something if a detector reads answers, or
-/// if a policy speaks of the phase or of whether the call was executed.
+/// if a policy can reach what is different then: phase, content, findings.
 fn response_check(texts: &BTreeMap<String, String>, guardrails: &Guardrails) -> ResponseCheck {
     let answers = [Origin::Assistant, Origin::ToolResult, Origin::ToolArgs];
     let detects = guardrails.detectors.iter().any(|detector| {
         detector.origins.is_empty()
             || detector.origins.iter().any(|origin| answers.contains(origin))
     });
-    let policies = texts.iter().filter(|(name, _)| {
-        matches!(kind(name), Some(Kind::Rego { .. } | Kind::Cedar { .. })) && !name.ends_with("_test.rego")
-    });
-    let mut policies = policies.map(|(_, text)| text);
-    let speaks = policies.any(|text| text.contains("response") || text.contains("executed"));
+    let words = ["response", "executed", "content", "findings"];
+    let speaks = policies(texts)
+        .any(|text| words.iter().any(|word| text.contains(word)) || takes_whole(text, "input"));
     if detects || speaks || !guardrails.regexes.is_empty() {
         ResponseCheck::Whole
     } else {
         ResponseCheck::None
     }
+}
+
+/// Texts of the policies that decide.
+fn policies(texts: &BTreeMap<String, String>) -> impl Iterator<Item = &str> {
+    let deciding = texts.iter().filter(|(name, _)| {
+        matches!(kind(name), Some(Kind::Rego { .. } | Kind::Cedar { .. }))
+            && !name.ends_with("_test.rego")
+    });
+    deciding.map(|(_, text)| text.as_str())
+}
+
+/// Whether a policy can reach session facts: by name, or by taking all facts, the
+/// whole input or the whole context at once.
+fn reads_session(texts: &BTreeMap<String, String>) -> bool {
+    let wholes = ["facts", "input", "context"];
+    policies(texts).any(|text| {
+        text.contains("session") || wholes.iter().any(|name| takes_whole(text, name))
+    })
+}
+
+/// Whether `name` is used other than to reach one of its members.
+fn takes_whole(text: &str, name: &str) -> bool {
+    text.match_indices(name).any(|(at, _)| {
+        let rest = text.get(at + name.len()..).unwrap_or_default();
+        !rest.starts_with('.')
+    })
+}
+
+/// An approval ends when the tool that it was given for changes.
+fn tool_digests(data: &Value) -> BTreeMap<String, String> {
+    let tools = data.get("registry").and_then(|r| r.get("tools")).and_then(Value::as_object);
+    tools
+        .into_iter()
+        .flatten()
+        .map(|(id, tool)| {
+            let digest = lictor_proto::json::digest_bytes("lictor/tool/1", tool.to_string().as_bytes());
+            (id.clone(), digest)
+        })
+        .collect()
 }

@@ -55,6 +55,19 @@ pub struct Plan {
     pub hints: Hints,
 }
 
+impl Plan {
+    /// The plan of a call that is denied at once.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self {
+            wants_session: false,
+            wants_detectors: false,
+            wants_engines: false,
+            hints: Hints::default(),
+        }
+    }
+}
+
 /// Plans one call, or denies it.
 ///
 /// # Errors
@@ -74,7 +87,7 @@ pub fn plan(bundle: &LoadedBundle, call: &Call, now_ms: i64) -> Result<Plan, Rea
     }
     let effect = call.resource.as_ref().map(|r| bundle.registry().effect_of(r)).unwrap_or_default();
     Ok(Plan {
-        wants_session: call.phase != Phase::List,
+        wants_session: bundle.reads_session(),
         wants_detectors: !call.content.is_empty() && call.phase != Phase::List,
         wants_engines: true,
         hints: Hints {

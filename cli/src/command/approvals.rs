@@ -84,11 +84,15 @@ fn connect(common: &Common, token: Option<&Path>) -> Result<Pdp, Failure> {
 }
 
 fn list(args: &ListArgs) -> Result<Exit, Failure> {
-    let request = ListApprovalsRequest { state: args.state.clone().unwrap_or_default() };
+    let request = ListApprovalsRequest {
+        state: args.state.clone().unwrap_or_default(),
+    };
     let records = block_on(async {
         let pdp = connect(&args.common, args.token.as_deref())?;
         let answer = pdp.approvals().list(request).await;
-        answer.map(|answer| answer.into_inner().approvals).map_err(|status| pdp.failure(&status))
+        answer
+            .map(|answer| answer.into_inner().approvals)
+            .map_err(|status| pdp.failure(&status))
     })?;
     match args.common.format {
         Format::Json => {
@@ -114,9 +118,12 @@ fn resolve(args: &ResolveArgs, approve: bool) -> Result<Exit, Failure> {
     let record = block_on(async {
         let pdp = connect(&args.common, Some(&args.token))?;
         let answer = pdp.approvals().resolve(request).await;
-        answer.map(|answer| answer.into_inner().approval).map_err(|status| pdp.failure(&status))
+        answer
+            .map(|answer| answer.into_inner().approval)
+            .map_err(|status| pdp.failure(&status))
     })?;
-    let record = record.ok_or_else(|| Failure::failed("the decision point answered without an approval"))?;
+    let record =
+        record.ok_or_else(|| Failure::failed("the decision point answered without an approval"))?;
     match args.common.format {
         Format::Json => print_json(&describe(&record))?,
         Format::Pretty => print(&pretty(&record))?,
@@ -128,7 +135,10 @@ fn resolve(args: &ResolveArgs, approve: bool) -> Result<Exit, Failure> {
 fn credential(path: &Path) -> Result<String, Failure> {
     let metadata = std::fs::metadata(path).map_err(|error| io("read", path, error))?;
     if metadata.permissions().mode() & 0o077 != 0 {
-        say(&format!("warning: others may read `{}`: run `chmod 600` on it", path.display()));
+        say(&format!(
+            "warning: others may read `{}`: run `chmod 600` on it",
+            path.display()
+        ));
     }
     let text = read_public(path).map_err(|error| Failure::error(&error))?;
     let text = text.trim();
@@ -165,7 +175,11 @@ fn pretty(record: &ApprovalRecord) -> String {
         "denied" | "expired" => paint.red(&record.state),
         other => paint.yellow(&shown(other)),
     };
-    let mut text = format!("{} {state}, until {}\n", paint.bold(&shown(&approval.id)), shown(&approval.expires));
+    let mut text = format!(
+        "{} {state}, until {}\n",
+        paint.bold(&shown(&approval.id)),
+        shown(&approval.expires)
+    );
     let mut row = |name: &str, value: &str| {
         if !value.is_empty() {
             text.push_str(&format!("  {name:<10} {}\n", shown(value)));
@@ -177,7 +191,10 @@ fn pretty(record: &ApprovalRecord) -> String {
     for reason in &record.reasons {
         row("because", &format!("{} ({})", reason.message, reason.id));
     }
-    row("needs", &format!("{} of {}", approval.count, approval.approvers.join(", ")));
+    row(
+        "needs",
+        &format!("{} of {}", approval.count, approval.approvers.join(", ")),
+    );
     row("agreed", &record.approved_by.join(", "));
     row("refused", &record.denied_by);
     text

@@ -28,19 +28,29 @@ pub(crate) struct BuildArgs {
 /// Runs the command.
 pub(crate) fn run(args: &BuildArgs) -> Result<Exit, Failure> {
     let output = bundle::output_path(args.output.clone())?;
-    let parts = args.folders.iter().map(|folder| part(folder)).collect::<Result<_, _>>()?;
+    let parts = args
+        .folders
+        .iter()
+        .map(|folder| part(folder))
+        .collect::<Result<_, _>>()?;
     let files = compose(parts).map_err(|error| refused(&error))?;
     let raw = Raw::Archive(pack(&files));
     let verified = raw.verify_unsigned().map_err(|error| {
         Failure::new(Exit::PolicyInvalid, format!("{} ({})", error, error.id()))
     })?;
     let digest = verified.digest().to_owned();
-    let first = args.folders.first().map_or(Path::new("."), PathBuf::as_path);
-    let loaded = bundle::load(first, verified).map_err(|problems| problems.failure())?;
+    // Of several folders no single one holds the file that a problem is in.
+    let shown = match args.folders.as_slice() {
+        [folder] => folder,
+        _ => &output,
+    };
+    let loaded = bundle::load(shown, verified).map_err(|problems| problems.failure())?;
     for warning in loaded.warnings() {
         say(&warning.to_string());
     }
-    let Raw::Archive(bytes) = raw else { return Err(Failure::failed("nothing was packed")) };
+    let Raw::Archive(bytes) = raw else {
+        return Err(Failure::failed("nothing was packed"));
+    };
     bundle::write_whole(&output, &bytes)?;
     let reference = loaded.reference();
     match args.format {
@@ -69,7 +79,10 @@ fn part(folder: &Path) -> Result<Part, Failure> {
         let text = format!("{}: {error} ({})", folder.display(), error.id());
         Failure::new(Exit::PolicyInvalid, text)
     })?;
-    Ok(Part { origin: folder.display().to_string(), files })
+    Ok(Part {
+        origin: folder.display().to_string(),
+        files,
+    })
 }
 
 fn refused(error: &ComposeError) -> Failure {

@@ -29,7 +29,13 @@ const INPUT_BYTES_MAX: u64 = 16 << 20;
 pub(crate) struct DecideArgs {
     /// Decide by this bundle, a folder or an archive; signatures and times are not
     /// looked at.
-    #[arg(short, long, value_name = "BUNDLE", required_unless_present = "pdp", conflicts_with = "pdp")]
+    #[arg(
+        short,
+        long,
+        value_name = "BUNDLE",
+        required_unless_present = "pdp",
+        conflicts_with = "pdp"
+    )]
     bundle: Option<PathBuf>,
     /// Ask this decision point: `http://HOST:PORT` or `unix:/PATH`.
     #[arg(long, value_name = "URL")]
@@ -74,7 +80,10 @@ fn by_bundle(args: &DecideArgs, path: &Path, text: &[u8]) -> Result<Effect, Fail
     let (call, stated) = split(&args.input, text)?;
     let facts = match (&args.facts, stated) {
         (Some(_), Some(_)) => {
-            return Err(Failure::usage("the call has `facts` and `--facts` is given").help("keep one of them"));
+            return Err(
+                Failure::usage("the call has `facts` and `--facts` is given")
+                    .help("keep one of them"),
+            );
         }
         (Some(file), None) => parse_facts(file, &read_input(file)?)?,
         (None, Some(text)) => parse_facts(&args.input, text.as_bytes())?,
@@ -87,8 +96,14 @@ fn by_bundle(args: &DecideArgs, path: &Path, text: &[u8]) -> Result<Effect, Fail
 }
 
 fn by_pdp(args: &DecideArgs, url: &str, text: &[u8]) -> Result<Effect, Failure> {
-    let mut call = Call::from_json(text)
-        .map_err(|error| Failure::failed(format!("`{}`: {error} ({})", args.input.display(), error.reason_id())))?;
+    scan_object(&args.input, text)?;
+    let mut call = Call::from_json(text).map_err(|error| {
+        Failure::failed(format!(
+            "`{}`: {error} ({})",
+            args.input.display(),
+            error.reason_id()
+        ))
+    })?;
     if call.call_id.is_empty() {
         call.call_id = uuid::Uuid::now_v7().to_string();
     }
@@ -97,14 +112,25 @@ fn by_pdp(args: &DecideArgs, url: &str, text: &[u8]) -> Result<Effect, Failure> 
         budget_ms: DEFAULT_BUDGET_MS,
         dry_run: true,
     };
-    let token = args.door.pdp_token_file.as_deref().or(args.token_file.as_deref());
+    let token = args
+        .door
+        .pdp_token_file
+        .as_deref()
+        .or(args.token_file.as_deref());
     let response = block_on(async {
         let pdp = Pdp::connect(url, token)?;
         let answer = pdp.decisions().decide(request).await;
-        answer.map(tonic::Response::into_inner).map_err(|status| pdp.failure(&status))
+        answer
+            .map(tonic::Response::into_inner)
+            .map_err(|status| pdp.failure(&status))
     })?;
-    let answer = wire::answer_from_pb(response)
-        .map_err(|error| Failure::failed(format!("{} ({})", shown(&error.to_string()), shown(error.reason_id()))))?;
+    let answer = wire::answer_from_pb(response).map_err(|error| {
+        Failure::failed(format!(
+            "{} ({})",
+            shown(&error.to_string()),
+            shown(error.reason_id())
+        ))
+    })?;
     if args.explain {
         say("a running decision point tells no more than the decision: use `--bundle` to see all");
     }
@@ -125,9 +151,17 @@ fn write(args: &DecideArgs, decision: &Decision, outcome: Option<&DryRun>) -> Re
         Format::Pretty => {
             print_json(&value)?;
             for reason in &decision.reasons {
-                let policy = if reason.policy.is_empty() { "-" } else { reason.policy.as_str() };
+                let policy = if reason.policy.is_empty() {
+                    "-"
+                } else {
+                    reason.policy.as_str()
+                };
                 let (effect, id) = (decision.effect.as_str(), shown(&reason.id));
-                say(&format!("{effect}: {id} {} [{}]", shown(&reason.message), shown(policy)));
+                say(&format!(
+                    "{effect}: {id} {} [{}]",
+                    shown(&reason.message),
+                    shown(policy)
+                ));
             }
             Ok(())
         }
@@ -137,24 +171,42 @@ fn write(args: &DecideArgs, decision: &Decision, outcome: Option<&DryRun>) -> Re
 /// The call, and the text of its `facts` if it states any.
 fn split(path: &Path, text: &[u8]) -> Result<(Call, Option<String>), Failure> {
     let wrong = |what: String| Failure::failed(format!("`{}`: {what}", path.display()));
-    let mut node = strict::scan(text).map_err(|error| wrong(error.to_string()))?;
+    let mut node = scan_object(path, text)?;
     let facts = take(&mut node, "facts").map(|facts| facts.compact());
     let call = Call::from_json(node.compact().as_bytes())
         .map_err(|error| wrong(format!("{error} ({})", error.reason_id())))?;
     Ok((call, facts))
 }
 
+/// One JSON object: a derived reader would take an array for its members in order.
+fn scan_object(path: &Path, text: &[u8]) -> Result<Node, Failure> {
+    let node = strict::scan(text)
+        .map_err(|error| Failure::failed(format!("`{}`: {error}", path.display())))?;
+    if node.is_object() {
+        return Ok(node);
+    }
+    Err(Failure::failed(format!(
+        "`{}` is not a JSON object",
+        path.display()
+    )))
+}
+
 fn take(node: &mut Node, name: &str) -> Option<Node> {
-    let strict::Value::Object(members) = &mut node.value else { return None };
+    let strict::Value::Object(members) = &mut node.value else {
+        return None;
+    };
     let at = members.iter().position(|member| &*member.key == name)?;
     Some(members.remove(at).value)
 }
 
 fn parse_facts(path: &Path, text: &[u8]) -> Result<Facts, Failure> {
     let wrong = |what: String| {
-        Failure::failed(format!("`{}`: the facts are not acceptable: {what}", path.display()))
+        Failure::failed(format!(
+            "`{}`: the facts are not acceptable: {what}",
+            path.display()
+        ))
     };
-    strict::scan(text).map_err(|error| wrong(error.to_string()))?;
+    scan_object(path, text)?;
     serde_json::from_slice(text).map_err(|error| wrong(error.to_string()))
 }
 
@@ -162,14 +214,21 @@ fn read_input(path: &Path) -> Result<Vec<u8>, Failure> {
     use std::io::Read as _;
     let mut bytes = Vec::new();
     let read = if path == Path::new("-") {
-        std::io::stdin().lock().take(INPUT_BYTES_MAX + 1).read_to_end(&mut bytes)
+        std::io::stdin()
+            .lock()
+            .take(INPUT_BYTES_MAX + 1)
+            .read_to_end(&mut bytes)
     } else {
         let file = std::fs::File::open(path).map_err(|error| io("read", path, error))?;
         file.take(INPUT_BYTES_MAX + 1).read_to_end(&mut bytes)
     };
     read.map_err(|error| io("read", path, error))?;
     if bytes.len() as u64 > INPUT_BYTES_MAX {
-        return Err(io("use", path, format!("it has more than {INPUT_BYTES_MAX} bytes")));
+        return Err(io(
+            "use",
+            path,
+            format!("it has more than {INPUT_BYTES_MAX} bytes"),
+        ));
     }
     Ok(bytes)
 }
@@ -180,9 +239,13 @@ mod tests {
 
     #[test]
     fn facts_are_taken_out_of_the_call() {
-        let text = br#"{"call_id":"c","facts":{"session":{"calls":{"a":1}}},"action":{"name":"x"}}"#;
+        let text =
+            br#"{"call_id":"c","facts":{"session":{"calls":{"a":1}}},"action":{"name":"x"}}"#;
         let (call, facts) = split(Path::new("c"), text).unwrap();
-        assert_eq!((call.call_id.as_str(), call.action.name.as_str()), ("c", "x"));
+        assert_eq!(
+            (call.call_id.as_str(), call.action.name.as_str()),
+            ("c", "x")
+        );
         let facts = parse_facts(Path::new("c"), facts.unwrap().as_bytes()).unwrap();
         assert_eq!(facts.session.calls.get("a"), Some(&1));
         assert!(split(Path::new("c"), b"{}").unwrap().1.is_none());
@@ -197,7 +260,11 @@ mod tests {
             br#"{"facts":{},"facts":{}}"#,
             b"[]",
         ] {
-            assert!(split(Path::new("c"), wrong).is_err(), "{}", String::from_utf8_lossy(wrong));
+            assert!(
+                split(Path::new("c"), wrong).is_err(),
+                "{}",
+                String::from_utf8_lossy(wrong)
+            );
         }
         assert!(parse_facts(Path::new("f"), br#"{"unknown":1}"#).is_err());
     }

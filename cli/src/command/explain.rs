@@ -6,8 +6,11 @@ use serde_json::{Value, json};
 
 /// Everything in `verdict` that a decision does not show.
 pub(crate) fn explanation(verdict: &Verdict) -> Value {
-    let permits: Vec<Value> =
-        verdict.permits.iter().map(|fired| json!({"policy": fired.policy, "id": fired.id})).collect();
+    let permits: Vec<Value> = verdict
+        .permits
+        .iter()
+        .map(|fired| json!({"policy": fired.policy, "id": fired.id}))
+        .collect();
     let asks: Vec<Value> = verdict
         .asks
         .iter()
@@ -16,7 +19,9 @@ pub(crate) fn explanation(verdict: &Verdict) -> Value {
     let limits: Vec<Value> = verdict
         .limits
         .iter()
-        .map(|limit| json!({"id": limit.id, "key": limit.key, "max": limit.max, "cost": limit.cost}))
+        .map(
+            |limit| json!({"id": limit.id, "key": limit.key, "max": limit.max, "cost": limit.cost}),
+        )
         .collect();
     let errors: Vec<Value> = verdict
         .errors

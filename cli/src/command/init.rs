@@ -20,10 +20,22 @@ const TEMPLATE: [(&str, &str); 8] = [
     (".manifest", include_str!("../init/template/manifest.json")),
     ("README.md", include_str!("../init/template/README.md")),
     ("data.json", include_str!("../init/template/data.json")),
-    ("rego/tickets/tickets.rego", include_str!("../init/template/tickets.rego")),
-    ("rego/tickets/tickets_test.rego", include_str!("../init/template/tickets_test.rego")),
-    ("cedar/tickets.cedar", include_str!("../init/template/tickets.cedar")),
-    ("cases/tickets.yaml", include_str!("../init/template/cases.yaml")),
+    (
+        "rego/tickets/tickets.rego",
+        include_str!("../init/template/tickets.rego"),
+    ),
+    (
+        "rego/tickets/tickets_test.rego",
+        include_str!("../init/template/tickets_test.rego"),
+    ),
+    (
+        "cedar/tickets.cedar",
+        include_str!("../init/template/tickets.cedar"),
+    ),
+    (
+        "cases/tickets.yaml",
+        include_str!("../init/template/cases.yaml"),
+    ),
     (".gitignore", "*.tar.gz\n*.key\n"),
 ];
 
@@ -58,7 +70,8 @@ pub(crate) fn run(args: &InitArgs) -> Result<Exit, Failure> {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(|error| io("make", parent, error))?;
         }
-        fs::write(&path, template.replace(NAME, &name)).map_err(|error| io("write", &path, error))?;
+        fs::write(&path, template.replace(NAME, &name))
+            .map_err(|error| io("write", &path, error))?;
     }
     match args.format {
         Format::Json => {
@@ -68,7 +81,9 @@ pub(crate) fn run(args: &InitArgs) -> Result<Exit, Failure> {
         Format::Pretty => {
             print(&folder.display().to_string())?;
             let shown = folder.display();
-            say(&format!("a bundle named `{name}`; next: `lictor test {shown}`, then read `{shown}/README.md`"));
+            say(&format!(
+                "a bundle named `{name}`; next: `lictor test {shown}`, then read `{shown}/README.md`"
+            ));
         }
     }
     Ok(Exit::Ok)
@@ -78,8 +93,10 @@ fn refuse_full(folder: &Path) -> Result<(), Failure> {
     match fs::read_dir(folder) {
         Ok(mut entries) => match entries.next() {
             None => Ok(()),
-            Some(_) => Err(Failure::failed(format!("`{}` is not empty", folder.display()))
-                .help("name a folder that does not exist yet: nothing is overwritten")),
+            Some(_) => Err(
+                Failure::failed(format!("`{}` is not empty", folder.display()))
+                    .help("name a folder that does not exist yet: nothing is overwritten"),
+            ),
         },
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(io("use", folder, error)),
@@ -88,8 +105,11 @@ fn refuse_full(folder: &Path) -> Result<(), Failure> {
 
 fn name_of(folder: &Path) -> String {
     let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    let name = absolute.file_name().map(|name| plain(&name.to_string_lossy()));
-    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "policies".to_owned())
+    let name = absolute
+        .file_name()
+        .map(|name| plain(&name.to_string_lossy()));
+    name.filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "policies".to_owned())
 }
 
 /// What of `name` may stand in a name.

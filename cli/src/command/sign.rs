@@ -47,11 +47,14 @@ pub(crate) fn run(args: &SignArgs) -> Result<Exit, Failure> {
         (None, Raw::Archive(_)) => args.bundle.clone(),
         (None, Raw::Folder(_)) => {
             let text = format!("`{}` is a folder", args.bundle.display());
-            return Err(Failure::usage(text).help("say where the archive goes with `--output FILE`"));
+            return Err(
+                Failure::usage(text).help("say where the archive goes with `--output FILE`")
+            );
         }
     };
-    let mut files =
-        raw.files().map_err(|error| invalid(format!("{}: {error}", args.bundle.display())))?;
+    let mut files = raw
+        .files()
+        .map_err(|error| invalid(format!("{}: {error}", args.bundle.display())))?;
     if matches!(raw, Raw::Folder(_)) {
         files = build(&files).map_err(|error| invalid(error.to_string()))?;
     }
@@ -59,7 +62,9 @@ pub(crate) fn run(args: &SignArgs) -> Result<Exit, Failure> {
     let options = SignOptions {
         scope: args.scope.clone(),
         iat_s: now.div_euclid(MS_PER_S),
-        exp_s: args.expires.map(|when| when.at_ms(now).div_euclid(MS_PER_S)),
+        exp_s: args
+            .expires
+            .map(|when| when.at_ms(now).div_euclid(MS_PER_S)),
     };
     let signed = sign(&files, &key, &options).map_err(|error| refused(&error))?;
     let bytes = pack(&signed);

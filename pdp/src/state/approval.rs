@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use lictor_proto::decision::{Approval, Reason};
-use lictor_proto::json;
 use sha2::{Digest as _, Sha256};
 
 /// How long an approval may be waited for unless policy says otherwise, seconds.
@@ -253,12 +252,6 @@ impl ApprovalRecord {
 #[must_use]
 pub fn rfc3339(ms: i64) -> String {
     jiff::Timestamp::from_millisecond(ms).map(|time| time.to_string()).unwrap_or_default()
-}
-
-/// Digest of a registry entry, so that an approval ends when its tool changes.
-#[must_use]
-pub fn definition_digest(attributes: &str) -> String {
-    json::digest_bytes("lictor/tool/1", attributes.as_bytes())
 }
 
 #[cfg(test)]

@@ -135,11 +135,18 @@ impl State for Memory {
         Ok(tenant.commit(commit, now_ms))
     }
 
-    async fn stored(&self, tenant: &str, call_id: &str) -> Result<Option<Stored>, StateError> {
+    async fn stored(
+        &self,
+        tenant: &str,
+        peer: &str,
+        call_id: &str,
+    ) -> Result<Option<Stored>, StateError> {
         let tenant = self.tenant(tenant);
         let tenant = lock(&tenant);
         Ok(match tenant.calls.get(call_id) {
-            Some(CallEntry::Decided(decided)) => Some(decided.stored.clone()),
+            Some(CallEntry::Decided(decided)) if decided.peer == peer => {
+                Some(decided.stored.clone())
+            }
             _ => None,
         })
     }

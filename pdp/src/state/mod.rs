@@ -47,11 +47,16 @@ pub trait State: Send + Sync {
     /// [`StateError::Unavailable`] if the store does not answer.
     async fn commit(&self, commit: Commit, now_ms: i64) -> Result<Committed, StateError>;
 
-    /// What was stored for a call.
+    /// What was stored for a call that `peer` asked about.
     ///
     /// # Errors
     /// [`StateError::Unavailable`] if the store does not answer.
-    async fn stored(&self, tenant: &str, call_id: &str) -> Result<Option<Stored>, StateError>;
+    async fn stored(
+        &self,
+        tenant: &str,
+        peer: &str,
+        call_id: &str,
+    ) -> Result<Option<Stored>, StateError>;
 
     /// Takes a settlement, once and only from the peer that asked.
     ///

@@ -281,7 +281,8 @@ async fn memory_is_bounded_by_time_not_by_calls() {
     let kept = {
         let mut kept = 0;
         for n in 0..10_000i64 {
-            kept += usize::from(state.stored("default", &format!("c{n}")).await.unwrap().is_some());
+            let stored = state.stored("default", "pep-mcp", &format!("c{n}")).await.unwrap();
+            kept += usize::from(stored.is_some());
         }
         kept as i64
     };

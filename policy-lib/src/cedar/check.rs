@@ -1,12 +1,14 @@
 //! Load checks of parsed policies: strict validation, and names that nobody has.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use cedar_policy_core::ast::{
     ActionConstraint, EntityUID, Expr, ExprKind, Literal, PolicySet, StaticPolicy,
 };
 use cedar_policy_core::parser::Loc;
-use cedar_policy_core::validator::{ValidationError, ValidationMode, Validator};
+use cedar_policy_core::validator::{
+    ValidationError, ValidationMode, ValidationResult, ValidationWarning, Validator,
+};
 
 use crate::diagnostic::{Diagnostic, Level, suggest};
 use crate::registry::Registry;
@@ -21,8 +23,6 @@ use super::shape::Shape;
 /// Policies that name their tools are validated so many at a time, against a schema
 /// of just these tools: validation takes time in policies times actions.
 const POLICIES_PER_SCHEMA: usize = 24;
-/// Most diagnostics at one place; a policy for many tools is wrong in many ways.
-const MAX_DIAGNOSTICS_PER_PLACE: usize = 3;
 
 /// What the policies are checked against.
 #[derive(Debug, Clone, Copy)]
@@ -118,24 +118,7 @@ impl<'a> Check<'a> {
             return;
         }
         let result = validator.validate(&set, ValidationMode::Strict);
-        let mut found: BTreeSet<Diagnostic> = BTreeSet::new();
-        for error in result.validation_errors() {
-            // Reported by `names`, which knows every tool.
-            if !matches!(error, ValidationError::UnrecognizedActionId(_)) {
-                found.insert(file.cedar("cedar_invalid", Level::Error, error));
-            }
-        }
-        for warning in result.validation_warnings() {
-            found.insert(file.cedar("cedar_suspect", Level::Warning, warning));
-        }
-        let mut per_place: BTreeMap<(u32, u32), usize> = BTreeMap::new();
-        all.extend(found.into_iter().filter(|diagnostic| {
-            let count = per_place
-                .entry((diagnostic.line, diagnostic.col))
-                .or_default();
-            *count += 1;
-            *count <= MAX_DIAGNOSTICS_PER_PLACE
-        }));
+        all.extend(per_place(complaints(file, &result)));
     }
 
     /// Entities that a policy names and nobody has.
@@ -228,6 +211,51 @@ impl<'a> Check<'a> {
             diagnostics.push(Diagnostic::warning("cedar_untyped", "data.json", message));
         }
     }
+}
+
+/// What the validator says, without what `names` and the validator itself say better.
+fn complaints(file: &File<'_>, result: &ValidationResult) -> BTreeSet<Diagnostic> {
+    let (unknown, errors): (Vec<_>, Vec<_>) = result
+        .validation_errors()
+        .partition(|error| matches!(error, ValidationError::UnrecognizedActionId(_)));
+    let errors = errors
+        .into_iter()
+        .map(|error| file.cedar("cedar_invalid", Level::Error, error));
+    let mut found: BTreeSet<Diagnostic> = errors.collect();
+    if !unknown.is_empty() {
+        return found;
+    }
+    let warnings: Vec<_> = result.validation_warnings().collect();
+    let has_cause = warnings
+        .iter()
+        .any(|warning| matches!(warning, ValidationWarning::InvalidActionApplication(_)));
+    let told = warnings.into_iter().filter(|warning| {
+        !(has_cause && matches!(warning, ValidationWarning::ImpossiblePolicy(_)))
+    });
+    found.extend(told.map(|warning| file.cedar("cedar_suspect", Level::Warning, warning)));
+    found
+}
+
+/// One diagnostic for each place and code: a policy for many tools is wrong once
+/// for each of them.
+fn per_place(found: BTreeSet<Diagnostic>) -> Vec<Diagnostic> {
+    let mut kept: Vec<(Diagnostic, usize)> = Vec::new();
+    for next in found {
+        let place = |d: &Diagnostic| (d.line, d.col, d.code);
+        match kept.last_mut() {
+            Some((last, more)) if place(last) == place(&next) => *more += 1,
+            _ => kept.push((next, 0)),
+        }
+    }
+    let finished = kept.into_iter().map(|(mut diagnostic, more)| {
+        if more > 0 {
+            diagnostic
+                .message
+                .push_str(&format!(" (and {more} more like this)"));
+        }
+        diagnostic
+    });
+    finished.collect()
 }
 
 /// The name of a type in namespace `Lictor`.

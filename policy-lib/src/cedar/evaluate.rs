@@ -4,7 +4,8 @@
 use std::time::Instant;
 
 use cedar_policy_core::ast::{
-    Context, EntityUID, EntityUIDEntry, Literal, PartialValue, Request, SlotEnv, ValueKind,
+    Context, EntityUID, EntityUIDEntry, Expr, ExprKind, Literal, PartialValue, Request, SlotEnv,
+    UnaryOp, ValueKind,
 };
 use cedar_policy_core::evaluator::Evaluator;
 use lictor_proto::call::{Call, Party, Phase, Resource, ResourceKind};
@@ -275,7 +276,39 @@ fn held(evaluator: &Evaluator<'_>, policy: &Policy) -> Held {
             ValueKind::Lit(Literal::Bool(false)) => Held::No,
             _ => Held::Failed("its condition is neither true nor false".to_owned()),
         },
+        Ok(PartialValue::Residual(rest)) if !can_be_true(&rest) => Held::No,
+        Ok(PartialValue::Residual(rest)) if !can_be_false(&rest) => Held::Yes,
         Ok(PartialValue::Residual(_)) => Held::Open,
         Err(error) => Held::Failed(error.to_string()),
+    }
+}
+
+/// Whether an expression with unknowns can come out true. If not, it comes out
+/// false or fails, and a permit made of it never permits.
+fn can_be_true(expr: &Expr) -> bool {
+    match expr.expr_kind() {
+        ExprKind::Lit(literal) => *literal == Literal::Bool(true),
+        ExprKind::And { left, right } => can_be_true(left) && can_be_true(right),
+        ExprKind::Or { left, right } => can_be_true(left) || can_be_true(right),
+        ExprKind::UnaryApp {
+            op: UnaryOp::Not,
+            arg,
+        } => can_be_false(arg),
+        _ => true,
+    }
+}
+
+/// Whether an expression with unknowns can come out false. If not, it comes out
+/// true or fails, and a forbid made of it hides either way.
+fn can_be_false(expr: &Expr) -> bool {
+    match expr.expr_kind() {
+        ExprKind::Lit(literal) => *literal == Literal::Bool(false),
+        ExprKind::And { left, right } => can_be_false(left) || can_be_false(right),
+        ExprKind::Or { left, right } => can_be_false(left) && can_be_false(right),
+        ExprKind::UnaryApp {
+            op: UnaryOp::Not,
+            arg,
+        } => can_be_true(arg),
+        _ => true,
     }
 }

@@ -62,7 +62,7 @@ fn unescape_token(token: &str) -> String {
 pub(super) struct Parsed {
     /// For evaluation.
     pub(super) policy: Policy,
-    /// For validation, under an id that is unique over all files.
+    /// For validation, under its own `@id`.
     pub(super) checked: StaticPolicy,
     /// Index of its file.
     pub(super) file: usize,
@@ -91,7 +91,7 @@ pub(super) fn parse(
                 (Effect::Forbid, Some(_)) => Kind::Ask,
             };
             // Cedar names policies `policy0`, `policy1`, … in every file anew.
-            let id = PolicyID::from_string(format!("p{}", parsed.len()));
+            let id = PolicyID::from_string(&notes.id);
             let condition = template.condition();
             let Ok(checked) = StaticPolicy::try_from(template.new_id(id)) else {
                 continue;

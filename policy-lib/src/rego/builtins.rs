@@ -5,11 +5,12 @@
 //! `with` still replaces it in tests.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use regorus::unstable::{BUILTINS, Expr, Ref, Source, Span};
 use regorus::{Engine, Value};
 
-use super::guards::{self, Guard};
+use super::guards::{self, Guard, Refusal};
 
 /// What a called name is to the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,30 +68,62 @@ pub(crate) fn arity(name: &str) -> usize {
     BUILTINS.get(name).map_or(0, |(_, params)| usize::from(*params))
 }
 
+/// Builtins that need no guard but may give no value for arguments that they do
+/// not like, where others report an error.
+const MAY_BE_UNDEFINED: &[&str] = &[
+    "array.slice", "bits.and", "bits.negate", "bits.or", "bits.rsh", "bits.xor", "json.filter", "json.remove",
+    "object.filter", "object.keys", "object.remove", "substring",
+];
+
+/// Why a call has no result.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` has no value for these arguments")]
+struct NoValue(&'static str);
+
 /// Puts the wrappers of the builtins in `used` into `engine`.
 ///
 /// # Errors
 /// What the engine says.
 pub(crate) fn install(engine: &mut Engine, used: &BTreeSet<&'static str>) -> Result<(), String> {
     for name in used {
-        if let Some(guard) = guards::of(name) {
+        let guard = guards::of(name).or_else(|| MAY_BE_UNDEFINED.contains(name).then_some(anything as Guard));
+        if let Some(guard) = guard {
             wrap(engine, name, guard).map_err(|error| format!("builtin `{name}`: {error}"))?;
         }
     }
     Ok(())
 }
 
+fn anything(_: &[Value]) -> Result<(), Refusal> {
+    Ok(())
+}
+
+/// The arguments as the builtins want to see them in the text. They only name
+/// their place in errors; the engine puts the place of the call before ours, so
+/// these need only exist.
+struct Written {
+    span: Span,
+    arguments: Vec<Ref<Expr>>,
+}
+
 fn wrap(engine: &mut Engine, name: &'static str, guard: Guard) -> Result<(), String> {
     let Some(&(call, params)) = BUILTINS.get(name) else { return Ok(()) };
-    // The builtins name the place of their arguments in errors; the engine puts
-    // the place of the call before ours, so these need only exist.
     let source = Source::from_contents(name.to_owned(), name.to_owned()).map_err(|e| e.to_string())?;
     let span = Span { source, line: 1, col: 1, start: 0, end: 1 };
     let argument = || Ref::new(Expr::Null { span: span.clone(), value: Value::Null, eidx: 0 });
-    let arguments: Vec<Ref<Expr>> = (0..params).map(|_| argument()).collect();
-    let wrapper = move |values: Vec<Value>| match guard(&values) {
-        Ok(()) => call(&span, &arguments, &values, true),
-        Err(refusal) => Err(refusal.into()),
+    let arguments = (0..params).map(|_| argument()).collect();
+    // Shared, since each evaluation has a copy of the wrapper.
+    let written = Arc::new(Written { span, arguments });
+    let wrapper = move |values: Vec<Value>| {
+        if let Err(refusal) = guard(&values) {
+            return Err(refusal.into());
+        }
+        match call(&written.span, &written.arguments, &values, true) {
+            // The arguments have values, so this is an error that says nothing,
+            // and a denial would be lost over it.
+            Ok(Value::Undefined) => Err(NoValue(name).into()),
+            result => result,
+        }
     };
     engine.add_extension(name.to_owned(), params, Box::new(wrapper)).map_err(|e| e.to_string())
 }

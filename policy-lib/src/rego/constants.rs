@@ -102,7 +102,7 @@ fn targets<'a>(policy: &'a Policy, expr: &'a regorus::unstable::Expr) -> Vec<Vec
         .iter()
         .map_while(|part| match part {
             Part::Name(name) => Some(*name),
-            Part::Dynamic(_) => None,
+            Part::Dynamic => None,
         })
         .collect();
     let mut local: Vec<&str> = policy.package.iter().map(String::as_str).collect();

@@ -58,7 +58,7 @@ fn names<'a>(parts: &[Part<'a>]) -> Option<Vec<&'a str>> {
         .iter()
         .map(|part| match part {
             Part::Name(name) => Some(*name),
-            Part::Dynamic(_) => None,
+            Part::Dynamic => None,
         })
         .collect()
 }

@@ -19,6 +19,7 @@ use regorus::unstable::{Expr, Rule, RuleHead};
 
 use super::names::{Decision, RESERVED};
 use super::place::Place;
+use super::shape::wrong_form;
 use super::source::{Policy, Token};
 use super::walk::{Node, head_name, walk_rule};
 use crate::diagnostic::Diagnostic;
@@ -140,6 +141,9 @@ fn copy_rules(policy: &Policy, unit: &str, writer: &mut Writer, sites: &mut Vec<
     for (rule, end) in policy.module.policy.iter().zip(starts.iter().skip(1)) {
         let Some((name, true)) = head_name(rule) else { continue };
         let Some(decision) = Decision::from_name(name) else { continue };
+        if wrong_form(rule, decision, true).is_some() {
+            continue;
+        }
         let number = sites.len();
         if copy_rule(policy, rule, *end, (decision, number), writer).is_none() {
             problems.push(policy.error("rego_form", rule.span(), format!("`{name}` cannot be read")));

@@ -229,7 +229,7 @@ fn written_number(args: &[Value]) -> Result<(), Refusal> {
 }
 
 /// Whether a number's text has a size that can be worked with.
-pub(crate) fn readable_number(text: &str) -> bool {
+fn readable_number(text: &str) -> bool {
     let (digits, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let exponent: String = exponent.chars().filter(char::is_ascii_digit).collect();
     let small = exponent.is_empty() || exponent.parse::<u32>().is_ok_and(|exponent| exponent <= MAX_EXPONENT);

@@ -12,7 +12,7 @@ use super::input::value_from_node;
 use super::names::RESERVED;
 use super::place::{Place, engine_message};
 use super::source::{MAX_FILE_BYTES, Policy, parse_all, parse_data};
-use super::{RegoSource, builtins, constants, functions, references, run, shape};
+use super::{RegoSource, builtins, constants, dangling, functions, references, run, shape};
 use crate::diagnostic::{Diagnostic, Level};
 
 /// Everything that was read and found good.
@@ -33,6 +33,7 @@ pub(crate) fn load(source: &RegoSource<'_>) -> (Option<Loaded>, Vec<Diagnostic>)
     shape::check(&policies, &mut problems);
     references::check(&policies, &mut problems);
     references::check_data(&policies, &data, &mut problems);
+    dangling::check(&policies, &data, &mut problems);
     let used = functions::check(&policies, &mut problems);
     analyze(&policies, &mut problems);
     let generated = generate(&policies, &mut problems);

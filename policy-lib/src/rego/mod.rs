@@ -5,7 +5,8 @@
 //!
 //! - `source`, `place`, `walk`: texts to parsed policies; places in them; walking
 //!   their rules. `names` is the closed vocabulary.
-//! - `shape`, `references`, `functions`: the load checks on what was parsed.
+//! - `shape`, `references`, `dangling`, `functions`: the load checks on what was
+//!   parsed.
 //! - `builtins`, `guards`, `weigh`, `paths`: which of the engine's functions may be
 //!   called, and with how large arguments.
 //! - `generate`: the texts that are served, with a copy of every decision rule.
@@ -22,6 +23,7 @@ use regorus::Engine as Interpreter;
 mod answer;
 mod builtins;
 mod constants;
+mod dangling;
 mod elements;
 mod functions;
 mod generate;

@@ -150,7 +150,7 @@ fn check_whole(policy: &Policy, expr: &Expr, locals: &BTreeSet<&str>, problems: 
         None => return,
     };
     let wrong = match steps.as_slice() {
-        [] | [Part::Dynamic(_), ..] => true,
+        [] | [Part::Dynamic, ..] => true,
         [Part::Name(first), rule_of @ ..] if *first == ROOT => {
             !matches!(rule_of, [Part::Name(_), Part::Name(_), ..])
         }

@@ -122,7 +122,8 @@ fn check_form(policy: &Policy, rule: &Rule, decision: Decision, plain: bool, pro
     }
 }
 
-fn wrong_form(rule: &Rule, decision: Decision, plain: bool) -> Option<&'static str> {
+/// What is wrong with the form of a decision rule.
+pub(crate) fn wrong_form(rule: &Rule, decision: Decision, plain: bool) -> Option<&'static str> {
     if !plain {
         return Some("has a dotted or indexed head");
     }

@@ -3,7 +3,6 @@
 use lictor_proto::json::Node;
 use regorus::unstable::{Expr, Lexer, Module, Ref, Source, Span, TokenKind};
 
-use super::guards::readable_number;
 use super::names::{ROOT, is_unit};
 use super::place::{Place, engine_message};
 use super::walk::{Part, flatten};
@@ -78,7 +77,6 @@ fn parse(name: &str, text: &str) -> Result<Policy, Diagnostic> {
         let message = format!("the file has {} bytes, at most {MAX_FILE_BYTES} are read", text.len());
         return Err(Diagnostic::error("rego_size", name, message).help("split it"));
     }
-    // A number such as `1e999999999` would keep the parser busy for ever.
     let tokens = tokens(name, text)?;
     let mut engine = regorus::Engine::new();
     engine.add_policy(name.to_owned(), text.to_owned()).map_err(|error| parse_error(name, &error.to_string()))?;
@@ -122,7 +120,7 @@ fn package_of(refr: &Expr) -> Option<Vec<String>> {
         .into_iter()
         .map(|part| match part {
             Part::Name(name) => Some(name.to_owned()),
-            Part::Dynamic(_) => None,
+            Part::Dynamic => None,
         })
         .collect()
 }
@@ -140,10 +138,6 @@ fn tokens(name: &str, text: &str) -> Result<Vec<Token>, Diagnostic> {
         // The engine's spans of strings lie between the quotes.
         let quote = usize::from(matches!(token.0, TokenKind::String | TokenKind::RawString));
         let start = (token.1.start as usize).saturating_sub(quote);
-        if token.0 == TokenKind::Number && !readable_number(token.1.text()) {
-            let message = format!("number `{}` is too large to work with", token.1.text());
-            return Err(at_span("rego_number", name, &token.1, &message));
-        }
         found.push(Token {
             word: token.0 == TokenKind::Ident,
             start,

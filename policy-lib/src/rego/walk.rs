@@ -7,7 +7,7 @@ use regorus::unstable::{Expr, Literal, Query, Ref, Rule, RuleHead, Span};
 #[derive(Clone, Copy)]
 pub(crate) enum Part<'a> {
     Name(&'a str),
-    Dynamic(&'a Ref<Expr>),
+    Dynamic,
 }
 
 /// What a walk meets.
@@ -38,7 +38,7 @@ pub(crate) fn flatten(expr: &Expr) -> Option<(&Span, Vec<Part<'_>>)> {
                 at = refr;
             }
             Expr::RefBrack { refr, index, .. } => {
-                parts.push(string_of(index).map_or(Part::Dynamic(index), Part::Name));
+                parts.push(string_of(index).map_or(Part::Dynamic, Part::Name));
                 at = refr;
             }
             Expr::Var { span, .. } => {
@@ -65,7 +65,7 @@ pub(crate) fn head_name(rule: &Rule) -> Option<(&str, bool)> {
     let (_, parts) = flatten(refr)?;
     match parts.first()? {
         Part::Name(name) => Some((*name, parts.len() == 1)),
-        Part::Dynamic(_) => None,
+        Part::Dynamic => None,
     }
 }
 

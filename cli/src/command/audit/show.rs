@@ -61,10 +61,17 @@ pub(super) fn write(records: &[Record], format: Format) -> Result<String, Failur
             Format::Json => text.push_str(&to_json_line(record)?),
             Format::Pretty => {
                 let head = format!("{} {} {}", rfc3339(record.ts_ms), record.log, record.seq);
-                text.push_str(&format!("{} {}\n", paint.dim(&shown(&head)), paint.bold(record.kind.as_str())));
+                text.push_str(&format!(
+                    "{} {}\n",
+                    paint.dim(&shown(&head)),
+                    paint.bold(record.kind.as_str())
+                ));
                 // Line ends of the JSON are ours; everything else is shown safely.
                 let body = to_json(&record.body)?;
-                let lines: Vec<String> = body.lines().map(|line| format!("  {}", shown(line))).collect();
+                let lines: Vec<String> = body
+                    .lines()
+                    .map(|line| format!("  {}", shown(line)))
+                    .collect();
                 text.push_str(&lines.join("\n"));
             }
         }

@@ -13,7 +13,14 @@ pub(super) fn pretty(session: &Session, paint: Paint) -> String {
             text.push_str(&format!("{name:<10} {}\n", shown(&value)));
         }
     };
-    row("who", format!("{} for {}", join(&session.agents), join(&session.subjects)));
+    row(
+        "who",
+        format!(
+            "{} for {}",
+            anybody(&session.agents),
+            anybody(&session.subjects)
+        ),
+    );
     row("through", session.delegation.join(", "));
     row("tenant", join(&session.tenants));
     row("when", format!("{} to {}", session.first, session.last));
@@ -29,18 +36,31 @@ pub(super) fn pretty(session: &Session, paint: Paint) -> String {
     if !session.events.is_empty() {
         text.push_str(&format!("\n{}\n", paint.bold("besides")));
         for event in &session.events {
-            text.push_str(&format!("  {} {} {}\n", event.at, event.kind, shown(&event.body.to_string())));
+            text.push_str(&format!(
+                "  {} {} {}\n",
+                event.at,
+                event.kind,
+                shown(&event.body.to_string())
+            ));
         }
     }
     let chain = &session.chain;
-    let verdict = if chain.whole { paint.green("whole") } else { paint.red("broken") };
+    let verdict = if chain.whole {
+        paint.green("whole")
+    } else {
+        paint.red("broken")
+    };
     let (records, logs) = (chain.records, chain.logs.len());
-    text.push_str(&format!("\nlogs are {verdict}: {records} good records in {logs} log(s)\n"));
+    text.push_str(&format!(
+        "\nlogs are {verdict}: {records} good records in {logs} log(s)\n"
+    ));
     text
 }
 
 fn calls(session: &Session) -> String {
-    let head = ["", "time", "action", "resource", "verdict", "outcome", "took", "why"];
+    let head = [
+        "", "time", "action", "resource", "verdict", "outcome", "took", "why",
+    ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for (index, call) in session.calls.iter().enumerate() {
         rows.push(vec![
@@ -73,5 +93,13 @@ fn took(us: Option<u64>) -> String {
 
 fn join(names: &BTreeSet<String>) -> String {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
+    names.join(", ")
+}
+
+fn anybody(names: &BTreeSet<String>) -> String {
+    if names.is_empty() {
+        "nobody named".to_owned()
+    } else {
+        join(names)
+    }
 }

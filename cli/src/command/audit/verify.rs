@@ -46,7 +46,11 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Exit, Failure> {
     }
     let options = VerifyOptions {
         trusted: verifying(&args.keys)?,
-        known_checkpoints: args.checkpoints.iter().map(|path| read(path)).collect::<Result<_, _>>()?,
+        known_checkpoints: args
+            .checkpoints
+            .iter()
+            .map(|path| read(path))
+            .collect::<Result<_, _>>()?,
         allow_pruned: args.allow_pruned,
         skip_side: false,
     };
@@ -57,7 +61,9 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Exit, Failure> {
         Format::Pretty => {
             print(&pretty(&found))?;
             if options.trusted.is_empty() && found.ok {
-                say("no key was given: each log fits the key that it names itself; give `--key` to know whose it is");
+                say(
+                    "no key was given: each log fits the key that it names itself; give `--key` to know whose it is",
+                );
             }
         }
     }
@@ -78,16 +84,20 @@ fn report(args: &VerifyArgs, path: &Path) -> Result<Exit, Failure> {
         }
         (Ok(report), Format::Pretty) => {
             let verdict = Paint::stdout().green("ok");
-            print(&format!("{name}: {verdict}, signed as {}", shown(&report.name)))?;
+            print(&format!(
+                "{name}: {verdict}, signed as {}",
+                shown(&report.name)
+            ))?;
             Ok(Exit::Ok)
         }
         (Err(error), Format::Json) => {
             print_json(&json!({"ok": false, "report": path, "message": error.to_string()}))?;
             Ok(Exit::Broken)
         }
-        (Err(error), Format::Pretty) => {
-            Err(Failure::new(Exit::Broken, format!("{name} is not to be believed: {error}")))
-        }
+        (Err(error), Format::Pretty) => Err(Failure::new(
+            Exit::Broken,
+            format!("{name} is not to be believed: {error}"),
+        )),
     }
 }
 
@@ -96,16 +106,29 @@ fn pretty(report: &Report) -> String {
     let mut text: String = report.logs.iter().map(|log| line(log, paint)).collect();
     for origin in &report.missing {
         let what = paint.red("missing");
-        text.push_str(&format!("{}: {what}, a checkpoint of it is known\n", shown(origin)));
+        text.push_str(&format!(
+            "{}: {what}, a checkpoint of it is known\n",
+            shown(origin)
+        ));
     }
-    let verdict = if report.ok { paint.green("whole") } else { paint.red("broken") };
+    let verdict = if report.ok {
+        paint.green("whole")
+    } else {
+        paint.red("broken")
+    };
     let (records, logs) = (report.records, report.logs.len());
-    text.push_str(&format!("{verdict}: {records} good records in {logs} log(s)\n"));
+    text.push_str(&format!(
+        "{verdict}: {records} good records in {logs} log(s)\n"
+    ));
     text
 }
 
 fn line(log: &LogReport, paint: Paint) -> String {
-    let name = if log.log.is_empty() { "a log without a name" } else { &log.log };
+    let name = if log.log.is_empty() {
+        "a log without a name"
+    } else {
+        &log.log
+    };
     let Some(fault) = &log.fault else {
         let key = match log.key {
             KeyTrust::Pinned => "trusted key",

@@ -1,0 +1,19 @@
+//! The built `lictor` command on temporary folders.
+//!
+//! # Layout
+//!
+//! - [`run`]: running the command.
+//! - [`authors`]: init, check, test, schema.
+//! - [`releases`]: build, sign, verify, inspect.
+//! - [`keys`]: key pairs and API keys.
+//! - [`decide`]: decisions by a bundle.
+//! - [`audit`]: logs.
+//! - [`live`]: a running decision point.
+
+mod audit;
+mod authors;
+mod decide;
+mod keys;
+mod live;
+mod releases;
+mod run;
