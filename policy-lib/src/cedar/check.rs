@@ -37,6 +37,7 @@ impl<'a> Check<'a> {
     /// Checks all policies.
     pub(super) fn run(&self, parsed: &[Parsed], diagnostics: &mut Vec<Diagnostic>) {
         for policy in parsed {
+            self.unknowns(policy, diagnostics);
             self.names(policy, diagnostics);
             self.approvers(policy, diagnostics);
         }
@@ -52,6 +53,27 @@ impl<'a> Check<'a> {
             self.validate(&general, actions, diagnostics);
         }
         self.left_out(diagnostics);
+    }
+
+    /// Strict validation lets `unknown(...)` of partial evaluation pass.
+    fn unknowns(&self, parsed: &Parsed, diagnostics: &mut Vec<Diagnostic>) {
+        let Some(file) = self.files.get(parsed.file) else {
+            return;
+        };
+        let mut open = vec![&parsed.policy.condition];
+        while let Some(expr) = open.pop() {
+            let is_unknown = match expr.expr_kind() {
+                ExprKind::Unknown(_) => true,
+                ExprKind::ExtensionFunctionApp { fn_name, .. } => fn_name.to_string() == "unknown",
+                _ => false,
+            };
+            if is_unknown {
+                let at = expr.source_loc().map_or(parsed.offset, Loc::start);
+                let message = "`unknown(...)` has no value: a policy cannot decide by it";
+                diagnostics.push(file.error("cedar_invalid", at, message));
+            }
+            open.extend(children(expr));
+        }
     }
 
     /// Whether the scope says which tools the policy is for.

@@ -219,11 +219,8 @@ impl<'a> Evaluation<'a> {
             let Some(policy) = engine.policies.get(number) else {
                 continue;
             };
-            let by = partial
-                .as_ref()
-                .filter(|_| policy.reads_args)
-                .unwrap_or(&known);
-            let held = held(by, policy);
+            let open = partial.as_ref().filter(|_| policy.reads_args);
+            let held = held(open.unwrap_or(&known), policy, open.is_some());
             self.check_time()?;
             tally.candidates.insert(number);
             let permits = policy.kind == Kind::Permit;
@@ -235,10 +232,7 @@ impl<'a> Evaluation<'a> {
                     permitted |= permits && !policy.notes.shadow;
                     tally.held.entry(number).or_default().push(principal);
                 }
-                Held::Open if partial.is_some() => permitted |= permits && !policy.notes.shadow,
-                Held::Open => {
-                    tally.failed.insert(number, "a value is unknown".to_owned());
-                }
+                Held::Open => permitted |= permits && !policy.notes.shadow,
                 Held::Failed(why) => {
                     tally.failed.insert(number, why);
                 }
@@ -269,13 +263,17 @@ impl<'a> Evaluation<'a> {
     }
 }
 
-fn held(evaluator: &Evaluator<'_>, policy: &Policy) -> Held {
+/// How a condition comes out; `is_partial` if the context has unknown arguments.
+fn held(evaluator: &Evaluator<'_>, policy: &Policy, is_partial: bool) -> Held {
     match evaluator.partial_interpret(&policy.condition, &SlotEnv::new()) {
         Ok(PartialValue::Value(value)) => match value.value {
             ValueKind::Lit(Literal::Bool(true)) => Held::Yes,
             ValueKind::Lit(Literal::Bool(false)) => Held::No,
             _ => Held::Failed("its condition is neither true nor false".to_owned()),
         },
+        Ok(PartialValue::Residual(_)) if !is_partial => {
+            Held::Failed("it reads a value that is unknown".to_owned())
+        }
         Ok(PartialValue::Residual(rest)) if !can_be_true(&rest) => Held::No,
         Ok(PartialValue::Residual(rest)) if !can_be_false(&rest) => Held::Yes,
         Ok(PartialValue::Residual(_)) => Held::Open,

@@ -1,7 +1,7 @@
 //! What a bundle adds to the registry's entity types and entities. The registry
 //! stays the only source of its own: an overlap is refused.
 
-use cedar_policy_core::ast::Entity;
+use cedar_policy_core::ast::{Entity, PartialValue};
 use cedar_policy_core::entities::{EntityJsonParser, TCComputation};
 use cedar_policy_core::extensions::Extensions;
 use cedar_policy_core::parser::Loc;
@@ -125,6 +125,10 @@ pub(super) fn read_entities(
                 let help = "write it in data.registry, or use a type of your own";
                 diagnostics.push(file.error("cedar_overlap", at, message).help(help));
             }
+            Ok(entity) if has_unknown(&entity) => {
+                let message = format!("the entity `{}` has a member without a value", entity.uid());
+                diagnostics.push(file.error("cedar_entities", at, message));
+            }
             Ok(entity) => entities.push(entity),
             Err(error) => {
                 let (line, col) = file.line_col(at);
@@ -134,6 +138,13 @@ pub(super) fn read_entities(
         }
     }
     entities
+}
+
+fn has_unknown(entity: &Entity) -> bool {
+    let values = entity.attrs().chain(entity.tags()).map(|(_, value)| value);
+    values
+        .into_iter()
+        .any(|value| matches!(value, PartialValue::Residual(_)))
 }
 
 fn is_registrys(entity: &Entity) -> bool {

@@ -133,17 +133,35 @@ fn cases_of(policy: &Policy, rule: &Rule, number: usize) -> Option<(String, Stri
     let Rule::Spec { head: RuleHead::Compr { refr, .. }, bodies, .. } = rule else { return None };
     let Expr::RefBrack { index, .. } = refr.as_ref() else { return None };
     let Expr::Var { span: key, .. } = index.as_ref() else { return None };
-    let first = bodies.first()?.query.stmts.iter().find(|stmt| !matches!(stmt.literal, Literal::SomeVars { .. }))?;
-    let Literal::SomeIn { span, .. } = &first.literal else { return None };
-    if !first.with_mods.is_empty() {
+    let mut statements = bodies.first()?.query.stmts.iter();
+    let first = statements.find(|stmt| !matches!(stmt.literal, Literal::SomeVars { .. }))?;
+    if !matches!(first.literal, Literal::SomeIn { .. }) || !first.with_mods.is_empty() {
         return None;
     }
+    let statement = statement_text(policy, first.span.start as usize, statements.next().map(|next| next.span.start as usize))?;
     let name = format!("{RESERVED}_cases_{number}");
-    let statement = span.text();
     let text = format!("{name} contains {} if {{\n{statement}\n}}\n", key.text());
     let mut parts = policy.package.clone();
     parts.push(name);
     Some((data_path(&parts), text))
+}
+
+/// The text of a statement, which ends before the next one or with its body.
+fn statement_text(policy: &Policy, start: usize, next: Option<usize>) -> Option<&str> {
+    let mut depth = 0usize;
+    let mut end = None;
+    let tokens = policy.tokens.iter().skip_while(|token| token.start < start);
+    for token in tokens.take_while(|token| next.is_none_or(|next| token.start < next)) {
+        match policy.token_text(token) {
+            "(" | "[" | "{" | "set(" => depth += 1,
+            ")" | "]" | "}" if depth == 0 => break,
+            ")" | "]" | "}" => depth -= 1,
+            ";" if depth == 0 => break,
+            _ => {}
+        }
+        end = Some(token.end);
+    }
+    policy.text.get(start..end?)
 }
 
 fn test_engine(loaded: &Loaded, tests: &[Test<'_>]) -> Result<Engine, String> {

@@ -288,3 +288,12 @@ fn everything_is_reported_at_once_and_sorted() {
     );
     assert!(found.is_sorted());
 }
+
+#[test]
+fn nothing_in_a_bundle_may_be_unknown() {
+    let found = single("@id(\"a\") forbid(principal, action, resource) when { unknown(\"x\") };");
+    assert_eq!((found.code, found.level), ("cedar_invalid", Level::Error));
+    let entity = r#"[{"uid":{"type":"Acme::Project","id":"p"},"attrs":{"members":[],"open":{"__extn":{"fn":"unknown","arg":"x"}}},"parents":[]}]"#;
+    let found = diagnose_with(&[("cedar/one.cedar", PERMIT)], Some(SCHEMA), Some(entity));
+    assert_eq!(codes(&found), ["cedar_entities"]);
+}

@@ -253,6 +253,12 @@ fn a_list_shows_what_arguments_could_allow() {
     assert!(!shown(&forbid(&format!(
         "context.phase == \"list\" || {limit}"
     ))));
+    assert!(!shown(&forbid(&format!(
+        "{limit} || !(context.phase != \"list\")"
+    ))));
+    assert!(shown(&forbid(&format!(
+        "{limit} && context.phase == \"request\""
+    ))));
     // Nothing permits, whatever the arguments.
     assert!(!shown(
         "@id(\"p\") permit(principal, action == Lictor::Action::\"web/fetch\", resource);"

@@ -94,7 +94,7 @@ fn tests_pass_fail_err_and_are_skipped() {
     let failed = &report.results[2];
     assert_eq!((failed.file.as_str(), failed.line), ("rego/u/u_test.rego", 9));
     let TestOutcome::Error { message } = &report.results[3].outcome else { panic!("{report:?}") };
-    assert!(message.contains("to_number"), "{message}");
+    assert!(message.contains("could not parse string as number"), "{message}");
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn coverage_merges_all_tests_and_leaves_tests_out() {
     assert_eq!(report.coverage.keys().collect::<Vec<_>>(), ["rego/u/u.rego"]);
     let coverage = &report.coverage["rego/u/u.rego"];
     assert!(coverage.covered.is_superset(&BTreeSet::from([4, 5])), "{coverage:?}");
-    assert!(coverage.not_covered.is_superset(&BTreeSet::from([8, 9, 13])), "{coverage:?}");
+    assert!(coverage.not_covered.is_superset(&BTreeSet::from([8, 13])), "{coverage:?}");
     assert!(coverage.covered.is_disjoint(&coverage.not_covered));
     let more = run("test_allows|test_mocked");
     assert!(more.coverage["rego/u/u.rego"].covered.is_superset(&BTreeSet::from([8, 9])));
