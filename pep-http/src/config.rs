@@ -35,7 +35,11 @@ pub struct Config {
     /// The decision point: `http://host:port` or `unix:/path`. Read by whoever makes the client for it.
     #[serde(default = "default_pdp")]
     pub pdp: String,
+    /// File with this enforcement point's bearer token for the decision point.
+    #[serde(default)]
+    pub pdp_token_file: Option<PathBuf>,
     /// The providers, the first being the one for models without a prefix.
+    #[serde(default)]
     pub upstreams: Vec<UpstreamConfig>,
     /// Largest request body, bytes.
     #[serde(default = "default_max_body")]
@@ -52,6 +56,12 @@ pub struct Config {
     /// Most requests at once; one more is refused `overloaded`.
     #[serde(default = "default_max_in_flight")]
     pub max_in_flight_requests: usize,
+    /// Milliseconds that one decision may take; 0 means 250.
+    #[serde(default)]
+    pub decision_budget_ms: u32,
+    /// Directory of this enforcement point's keys; default the audit directory.
+    #[serde(default)]
+    pub state_dir: Option<PathBuf>,
 }
 
 /// One provider.
@@ -120,7 +130,9 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// Others may read the file.
-    #[error("the file `{path}` with the key of the upstream `{id}` can be read by others: run `chmod 600` on it")]
+    #[error(
+        "the file `{path}` with the key of the upstream `{id}` can be read by others: run `chmod 600` on it"
+    )]
     KeyFileOpen {
         /// The upstream.
         id: String,
@@ -167,12 +179,15 @@ impl Config {
         Self {
             listen: default_listen(),
             pdp: default_pdp(),
+            pdp_token_file: None,
             upstreams,
             max_body_bytes: DEFAULT_MAX_BODY_BYTES,
             max_answer_bytes: DEFAULT_MAX_ANSWER_BYTES,
             head_timeout_ms: DEFAULT_HEAD_TIMEOUT_MS,
             idle_timeout_ms: DEFAULT_IDLE_TIMEOUT_MS,
             max_in_flight_requests: DEFAULT_MAX_IN_FLIGHT_REQUESTS,
+            decision_budget_ms: 0,
+            state_dir: None,
         }
     }
 

@@ -11,6 +11,7 @@ use axum::routing::get;
 use axum::serve::ListenerExt;
 use http::{Method, Response, StatusCode};
 use lictor_pep_core::forward::ForwarderError;
+use lictor_pep_core::setup::DurabilityMode;
 use lictor_pep_core::{Ended, Ending, Flight, Forwarder, Pep, PepParts, Refusal};
 use lictor_proto::reason;
 use tokio::net::TcpListener;
@@ -31,6 +32,8 @@ pub const CUT_TIMEOUT_MS: u64 = 2_000;
 pub struct Deps {
     /// The decision point, who calls, the audit log, time and ids. `abilities` is set here.
     pub parts: PepParts,
+    /// Which records are on disk before anything is released (`[audit] durability`).
+    pub durability: DurabilityMode,
 }
 
 /// Why the server does not run.
@@ -191,7 +194,8 @@ fn compose(config: &Config, deps: Deps, phase: watch::Receiver<Phase>) -> Result
     let pep = Pep::new(PepParts {
         abilities: ABILITIES,
         ..deps.parts
-    });
+    })
+    .with_durability(deps.durability);
     Ok(App {
         pep,
         forwarder,

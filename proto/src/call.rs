@@ -113,6 +113,16 @@ pub enum Question {
 impl Question {
     /// All three, the default.
     pub const ALL: [Self; 3] = [Self::Authz, Self::Guardrail, Self::Quota];
+
+    /// The name in Lictor JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Authz => "authz",
+            Self::Guardrail => "guardrail",
+            Self::Quota => "quota",
+        }
+    }
 }
 
 /// A subject, an agent or an actor of the delegation chain.
@@ -168,6 +178,20 @@ pub enum CredentialKind {
     Spiffe,
     /// The peer of a Unix socket.
     Peer,
+}
+
+impl CredentialKind {
+    /// The name in Lictor JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Jwt => "jwt",
+            Self::ApiKey => "api_key",
+            Self::Mtls => "mtls",
+            Self::Spiffe => "spiffe",
+            Self::Peer => "peer",
+        }
+    }
 }
 
 /// What the action is done to.
@@ -365,14 +389,7 @@ impl Call {
     /// digest however it is traced.
     #[must_use]
     pub fn request_digest(&self) -> String {
-        let mut call = self.clone();
-        call.context.trace_id.clear();
-        let text = call.to_json();
-        let canonical = json::scan(text.as_bytes()).map(|mut node| {
-            remove_trace_id(&mut node);
-            node.canonical()
-        });
-        json::digest_bytes(REQUEST_DOMAIN, canonical.unwrap_or(text).as_bytes())
+        json::digest_bytes(REQUEST_DOMAIN, crate::canonical::of_call(self).as_bytes())
     }
 
     /// Whether `question` is asked.
@@ -385,14 +402,5 @@ impl Call {
     #[must_use]
     pub fn asks_all(&self) -> bool {
         Question::ALL.iter().all(|question| self.asks(*question))
-    }
-}
-
-fn remove_trace_id(node: &mut json::Node) {
-    let json::Value::Object(members) = &mut node.value else { return };
-    for member in members.iter_mut().filter(|m| &*m.key == "context") {
-        if let json::Value::Object(context) = &mut member.value.value {
-            context.retain(|m| &*m.key != "trace_id");
-        }
     }
 }

@@ -6,6 +6,7 @@
 //!   text, its canonical form and digests. The only JSON reader for bodies.
 //! - [`call`], [`facts`], [`decision`]: *Lictor JSON*, the one shape for policy
 //!   input, test case, REST and audit.
+//! - [`canonical`]: a call's text for its digest.
 //! - [`decide`]: the [`decide::Decide`] trait, implemented by the PDP in process
 //!   and by the enforcement points' client over gRPC.
 //! - [`pb`]: generated protobuf code. [`wire`] is the only converter between it
@@ -13,6 +14,7 @@
 //! - [`reason`]: the ids of every refusal that Lictor itself makes.
 
 pub mod call;
+pub mod canonical;
 pub mod decide;
 pub mod decision;
 pub mod facts;

@@ -16,7 +16,7 @@ const NAME: &str = "BUNDLE_NAME";
 const NAME_CHARS_MAX: usize = 64;
 
 /// Every file of a new bundle.
-const TEMPLATE: [(&str, &str); 8] = [
+const TEMPLATE: [(&str, &str); 7] = [
     (".manifest", include_str!("../init/template/manifest.json")),
     ("README.md", include_str!("../init/template/README.md")),
     ("data.json", include_str!("../init/template/data.json")),
@@ -36,7 +36,6 @@ const TEMPLATE: [(&str, &str); 8] = [
         "cases/tickets.yaml",
         include_str!("../init/template/cases.yaml"),
     ),
-    (".gitignore", "*.tar.gz\n*.key\n"),
 ];
 
 /// Arguments of `init`.

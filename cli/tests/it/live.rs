@@ -1,6 +1,292 @@
 //! Commands that talk to a running decision point.
 
+use std::sync::Arc;
+
+use lictor_identity::{ApiKeyStore, Authenticator, Settings};
+use lictor_pdp::clock::Clock;
+use lictor_pdp::config::{AuditConfig, PdpConfig};
+use lictor_pdp::server::{self, Running};
+use lictor_pep_core::client::{GrpcDecide, Target, TokenSource};
+use lictor_proto::call::Call;
+use lictor_proto::decide::Decide as _;
+use lictor_proto::decision::Decision;
+use tokio::runtime::Runtime;
+
 use crate::run::Bench;
+
+const HIGH: &str = r#"{"subject":{"type":"user","id":"alice@example.com"},"agent":{"type":"agent","id":"helpdesk-v1"},
+    "credential":{"kind":"jwt","id":"abc"},
+    "action":{"name":"tools/call"},"resource":{"type":"tool","id":"tickets/close"},"context":{"args":{"ticket":1,"priority":"high"}}}"#;
+
+/// A decision point on the bundle `b` of a bench, with mara's credential in `mara`.
+struct Live {
+    bench: Bench,
+    runtime: Runtime,
+    running: Option<Running>,
+    url: String,
+    socket: String,
+}
+
+impl Live {
+    fn start() -> Self {
+        let bench = Bench::with_bundle();
+        let issue = [
+            "keys",
+            "issue",
+            "--store",
+            "keys.json",
+            "--subject",
+            "user:mara@example.com",
+            "--role",
+            "approver",
+        ];
+        let key = bench.run(&issue).code(0).out;
+        bench.write("mara", &key);
+        let store = ApiKeyStore::from_json(bench.read("keys.json").as_bytes()).unwrap();
+        let settings = Settings {
+            api_keys: Some(store),
+            ..Settings::default()
+        };
+        let socket = bench.path("pdp.sock");
+        let config = PdpConfig {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            socket: Some(socket.clone()),
+            bundle: bench.path("b"),
+            state_dir: bench.path("state"),
+            insecure_dev: true,
+            ..PdpConfig::default()
+        };
+        let audit = AuditConfig {
+            dir: bench.path("audit"),
+            ..AuditConfig::default()
+        };
+        let runtime = Runtime::new().unwrap();
+        let approver = Authenticator::new(settings).unwrap();
+        let started = server::start(config, &audit, Some(approver), Clock::system());
+        let running = runtime.block_on(started).unwrap();
+        let url = format!("http://{}", running.address());
+        let socket = format!("unix:{}", socket.display());
+        Self {
+            bench,
+            runtime,
+            running: Some(running),
+            url,
+            socket,
+        }
+    }
+
+    /// Asks as an enforcement point does.
+    fn decide(&self, call_id: &str) -> Decision {
+        let mut call = Call::from_json(HIGH.as_bytes()).unwrap();
+        call.call_id = call_id.to_owned();
+        self.runtime.block_on(async {
+            let token = TokenSource::file(&self.bench.path("state/pep.token")).unwrap();
+            let client = GrpcDecide::connect(&Target::parse(&self.url).unwrap(), token).unwrap();
+            client.decide(Arc::new(call), 5_000).await.unwrap().decision
+        })
+    }
+
+    fn stop(&mut self) {
+        if let Some(running) = self.running.take() {
+            self.runtime.block_on(running.stop("test"));
+        }
+    }
+}
+
+#[test]
+fn the_status_needs_a_credential_or_the_socket() {
+    let live = Live::start();
+    let by_socket = live
+        .bench
+        .run(&["status", "--pdp", &live.socket, "--format", "json"])
+        .code(0)
+        .json();
+    assert_eq!(by_socket["ready"], true);
+    assert_eq!(by_socket["bundles"][0]["live"]["name"], "b");
+    assert_eq!(by_socket["bundles"][0]["trust"], "unsigned");
+    let token = ["--pdp-token-file", "state/operator.token"];
+    let pretty = live
+        .bench
+        .run(&[&["status", "--pdp", &live.url][..], &token].concat())
+        .code(0);
+    assert!(
+        pretty.out.contains("ready") && pretty.out.contains("b version 1"),
+        "{pretty:?}"
+    );
+    let nobody = live.bench.run(&["status", "--pdp", &live.url]).code(1);
+    assert!(nobody.err.contains("--pdp-token-file"), "{nobody:?}");
+    live.bench.write("forged", &"x".repeat(64));
+    live.bench
+        .run(&["status", "--pdp", &live.url, "--pdp-token-file", "forged"])
+        .code(1);
+}
+
+#[test]
+fn a_dry_run_is_for_operators_and_leaves_nothing_behind() {
+    let live = Live::start();
+    let decide = |more: &[&str], input: &str| {
+        let mut args = vec!["decide", "-i", "-", "--pdp", live.url.as_str()];
+        args.extend(more);
+        live.bench.run_with(&args, input)
+    };
+    let asked = decide(&["--token-file", "state/operator.token"], HIGH)
+        .code(4)
+        .json();
+    assert_eq!(
+        (&asked["dry_run"], &asked["reasons"][0]["id"]),
+        (&true.into(), &"tickets.high_priority".into())
+    );
+    let low = HIGH.replace("high", "low");
+    decide(&["--pdp-token-file", "state/operator.token"], &low).code(0);
+    decide(
+        &["--pdp-token-file", "state/operator.token"],
+        &HIGH.replace("close", "delete"),
+    )
+    .code(3);
+    decide(&["--pdp-token-file", "state/pep.token"], HIGH).code(1);
+    decide(&[], HIGH).code(1);
+    let none = live
+        .bench
+        .run(&[
+            "approvals",
+            "list",
+            "--pdp",
+            &live.socket,
+            "--format",
+            "json",
+        ])
+        .code(0)
+        .json();
+    assert_eq!(none["approvals"], serde_json::json!([]));
+}
+
+#[test]
+fn what_waits_is_listed_approved_and_told() {
+    let mut live = Live::start();
+    let asked = live.decide("0192f0c1-2345-7000-8000-000000000001");
+    let id = asked
+        .approval
+        .unwrap_or_else(|| panic!("{asked:?}", asked = asked.reasons))
+        .id;
+    let list = ["approvals", "list", "--pdp", live.socket.as_str()];
+    let listed = live
+        .bench
+        .run(&[&list[..], &["--format", "json"]].concat())
+        .code(0)
+        .json();
+    let record = &listed["approvals"][0];
+    assert_eq!(
+        (&record["id"], &record["state"]),
+        (&id.clone().into(), &"pending".into())
+    );
+    assert_eq!(record["approvers"], serde_json::json!(["mara@example.com"]));
+    assert!(
+        live.bench
+            .run(&list)
+            .code(0)
+            .out
+            .contains("helpdesk-v1 for alice@example.com")
+    );
+    // Nobody approves without a credential of their own.
+    live.bench.write("nobody", "not-a-credential-of-anybody\n");
+    let approve = |token: &str| {
+        live.bench.run(&[
+            "approvals",
+            "approve",
+            &id,
+            "--token",
+            token,
+            "--pdp",
+            &live.socket,
+            "--format",
+            "json",
+        ])
+    };
+    approve("nobody").code(1);
+    assert_eq!(approve("mara").code(0).json()["state"], "approved");
+    assert_eq!(
+        live.decide("0192f0c1-2345-7000-8000-000000000002")
+            .effect
+            .as_str(),
+        "allow"
+    );
+    let none = live
+        .bench
+        .run(&[&list[..], &["--state", "pending", "--format", "json"]].concat())
+        .code(0)
+        .json();
+    assert_eq!(none["approvals"], serde_json::json!([]));
+    // Another is refused, over TCP.
+    let asked = live.decide("0192f0c1-2345-7000-8000-000000000003");
+    let second = asked.approval.unwrap().id;
+    let deny = [
+        "approvals",
+        "deny",
+        &second,
+        "--token",
+        "mara",
+        "--pdp",
+        &live.url,
+        "--pdp-token-file",
+        "state/operator.token",
+        "--reason",
+        "no",
+        "--format",
+        "json",
+    ];
+    let denied = live.bench.run(&deny).code(0).json();
+    assert_eq!(
+        (&denied["state"], &denied["denied_by"]),
+        (&"denied".into(), &"mara@example.com".into())
+    );
+    let unknown = live
+        .bench
+        .run(&[
+            "approvals",
+            "deny",
+            "nothing",
+            "--token",
+            "mara",
+            "--pdp",
+            &live.socket,
+        ])
+        .code(1);
+    assert!(unknown.err.contains("answers"), "{unknown:?}");
+    live.stop();
+    told(&live.bench);
+}
+
+/// The session as the decision point's own log tells it.
+fn told(bench: &Bench) {
+    bench
+        .run(&["audit", "verify", "audit", "--key", "state/audit.pub"])
+        .code(0);
+    let decisions = bench
+        .run(&[
+            "audit", "show", "audit", "--kind", "decision", "--format", "json",
+        ])
+        .code(0)
+        .out;
+    let first: serde_json::Value = serde_json::from_str(decisions.lines().next().unwrap()).unwrap();
+    let session = first["body"]["session"].as_str().unwrap().to_owned();
+    let told = bench
+        .run(&["audit", "session", &session, "audit", "--format", "json"])
+        .code(0)
+        .json();
+    let effects: Vec<&str> = told["calls"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|call| call["effect"].as_str().unwrap())
+        .collect();
+    assert_eq!(effects, ["ask", "allow", "ask"]);
+    let answers = told["events"].as_array().unwrap();
+    assert!(
+        answers.iter().any(|event| event["kind"] == "approval"),
+        "{told:#}"
+    );
+    assert_eq!(told["subjects"], serde_json::json!(["alice@example.com"]));
+}
 
 #[test]
 fn a_decision_point_that_is_not_there_is_a_failure_not_an_answer() {

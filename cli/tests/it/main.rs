@@ -2,13 +2,20 @@
 //!
 //! # Layout
 //!
-//! - [`run`]: running the command.
-//! - [`authors`]: init, check, test, schema.
-//! - [`releases`]: build, sign, verify, inspect.
-//! - [`keys`]: key pairs and API keys.
-//! - [`decide`]: decisions by a bundle.
-//! - [`audit`]: logs.
-//! - [`live`]: a running decision point.
+//! - `run`: running the command
+//! - `authors`: init, check, test, schema
+//! - `releases`: build, sign, verify, inspect
+//! - `keys`: key pairs and API keys
+//! - `decide`: decisions by a bundle
+//! - `audit`: logs
+//! - `live`: a running decision point
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod audit;
 mod authors;

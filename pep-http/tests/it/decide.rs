@@ -4,9 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use lictor_proto::call::{Call, Phase};
-use lictor_proto::decide::{
-    Answer, Decide, DecideError, Hints, ResponseCheck, Settle, ToolEffect,
-};
+use lictor_proto::decide::{Answer, Decide, DecideError, Hints, ResponseCheck, Settle, ToolEffect};
 use lictor_proto::decision::{
     Decision, Effect, Finding, Obligation, ObligationKind, Reason, Severity,
 };
@@ -40,12 +38,13 @@ impl Fake {
         self.calls.lock().unwrap().clone()
     }
 
-    /// Waits for the settlement of the only call.
+    /// Waits for the settlement of the first call.
     pub(crate) async fn settlement(&self) -> Settle {
+        let call_id = self.calls.lock().unwrap().first().unwrap().call_id.clone();
         loop {
             let news = self.news.notified();
-            let first = self.settled.lock().unwrap().first().cloned();
-            if let Some(settle) = first {
+            let settled = self.settled.lock().unwrap().clone();
+            if let Some(settle) = settled.into_iter().find(|settle| settle.call_id == call_id) {
                 return settle;
             }
             news.await;
@@ -113,8 +112,7 @@ pub(crate) fn allow_and_check(call: &Call) -> Answer {
 pub(crate) fn deny(call: &Call, id: &str, message: &str) -> Answer {
     let mut answer = allow(call);
     answer.decision.effect = Effect::Deny;
-    answer.decision.reasons =
-        vec![Reason::new(id, message).with_detail("DETAIL-FOR-OPERATORS")];
+    answer.decision.reasons = vec![Reason::new(id, message).with_detail("DETAIL-FOR-OPERATORS")];
     answer
 }
 

@@ -38,14 +38,25 @@ pub(crate) enum Piece {
 /// How it answers.
 #[derive(Clone)]
 pub(crate) enum Script {
-    Plain { status: u16, headers: Vec<(&'static str, &'static str)>, body: Vec<u8> },
+    Plain {
+        status: u16,
+        headers: Vec<(&'static str, &'static str)>,
+        body: Vec<u8>,
+    },
     Stream(Vec<Piece>),
     Never,
 }
 
 pub(crate) fn json(body: &str) -> Script {
-    let headers = vec![("content-type", "application/json"), ("x-request-id", "req-1")];
-    Script::Plain { status: 200, headers, body: body.as_bytes().to_vec() }
+    let headers = vec![
+        ("content-type", "application/json"),
+        ("x-request-id", "req-1"),
+    ];
+    Script::Plain {
+        status: 200,
+        headers,
+        body: body.as_bytes().to_vec(),
+    }
 }
 
 pub(crate) fn stream(bytes: &[u8]) -> Script {
@@ -125,7 +136,11 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     hook();
     let script = shared.script.lock().unwrap().clone();
     match script {
-        Script::Plain { status, headers, body } => {
+        Script::Plain {
+            status,
+            headers,
+            body,
+        } => {
             let mut response = Response::builder().status(status);
             for (name, value) in headers {
                 response = response.header(name, value);
@@ -151,12 +166,16 @@ fn played(
     let state = (pieces.into_iter(), Alarm(Some(shared)));
     futures::stream::unfold(state, |(mut pieces, mut alarm)| async move {
         let Some(piece) = pieces.next() else {
-            alarm.0 = None;
+            drop(alarm.0.take());
             return None;
         };
         let item = match piece {
             Piece::Bytes(bytes) => Some(Ok(Bytes::from(bytes))),
-            Piece::Cut => Some(Err(std::io::Error::other("cut"))),
+            Piece::Cut => {
+                // What was sent before is flushed while the body has nothing to say.
+                tokio::task::yield_now().await;
+                Some(Err(std::io::Error::other("cut")))
+            }
             Piece::Hang => std::future::pending().await,
             Piece::Wait(notify) => {
                 notify.notified().await;

@@ -14,7 +14,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use lictor_audit::AuditLog;
 use lictor_pep_core::enforce::digest_of_bytes;
-use lictor_pep_core::setup::{self, AuditConfig, IdentityConfig};
+use lictor_pep_core::setup::{self, AuditConfig, DurabilityMode, IdentityConfig};
 use lictor_pep_core::{Clock, Ids, PepParts};
 use lictor_pep_http::{Config, Deps, ServeError, UpstreamConfig};
 use serde_json::Value;
@@ -81,7 +81,12 @@ fn api_key(dir: &Path) -> (String, std::path::PathBuf) {
 fn write_private(path: &Path, text: &str) {
     use std::io::Write as _;
     let mut options = std::fs::OpenOptions::new();
-    let mut file = options.write(true).create_new(true).mode(0o600).open(path).unwrap();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .unwrap();
     file.write_all(text.as_bytes()).unwrap();
 }
 
@@ -113,9 +118,14 @@ impl Rig {
         let mut config = Config::new(vec![upstream("openai", &provider.base_url, dir.path())]);
         change(&mut config, dir.path());
         let (key, api_keys) = api_key(dir.path());
-        let identity = IdentityConfig { api_keys: Some(api_keys), ..IdentityConfig::default() };
-        let audit_config =
-            AuditConfig { dir: dir.path().join("audit"), ..AuditConfig::default() };
+        let identity = IdentityConfig {
+            api_keys: Some(api_keys),
+            ..IdentityConfig::default()
+        };
+        let audit_config = AuditConfig {
+            dir: dir.path().join("audit"),
+            ..AuditConfig::default()
+        };
         let clock = Clock::system();
         let keys_dir = dir.path().join("keys");
         let audit = setup::audit_log(&audit_config, "pep-http", &keys_dir, &clock).unwrap();
@@ -128,13 +138,15 @@ impl Rig {
             abilities: &[],
             budget_ms: BUDGET_MS,
         };
+        let durability = DurabilityMode::default();
+        let deps = Deps { parts, durability };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async move {
             let _ = stopped.await;
         };
-        let served = lictor_pep_http::serve(config, Deps { parts }, listener, shutdown);
+        let served = lictor_pep_http::serve(config, deps, listener, shutdown);
         Self {
             decide,
             provider,
@@ -148,7 +160,12 @@ impl Rig {
         }
     }
 
-    pub(crate) fn request(&self, method: Method, path: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+    pub(crate) fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: impl Into<Bytes>,
+    ) -> Request<Full<Bytes>> {
         Request::builder()
             .method(method)
             .uri(format!("http://{}{path}", self.address))
@@ -164,17 +181,27 @@ impl Rig {
     }
 
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
-        let (head, body) = self.begin(request).await.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        Answer { status: head.status, headers: head.headers, body }
+        read(self.begin(request).await).await
     }
 
     pub(crate) async fn chat(&self, body: impl Into<Bytes>) -> Answer {
-        self.send(self.request(Method::POST, "/v1/chat/completions", body)).await
+        self.send(self.request(Method::POST, "/v1/chat/completions", body))
+            .await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(self.request(Method::GET, path, "")).await
+    }
+
+    /// Sends in a task of its own.
+    pub(crate) fn send_later(&self, request: Request<Full<Bytes>>) -> JoinHandle<Answer> {
+        let client = self.client.clone();
+        tokio::spawn(async move { read(client.request(request).await.unwrap()).await })
+    }
+
+    /// Why the server did not start.
+    pub(crate) async fn startup_error(mut self) -> ServeError {
+        self.server.take().unwrap().await.unwrap().unwrap_err()
     }
 
     /// Asks the server to stop.
@@ -192,9 +219,15 @@ impl Rig {
         let mut records = Vec::new();
         for file in std::fs::read_dir(self.dir.path().join("audit")).unwrap() {
             let path = file.unwrap().path();
-            if path.extension().is_some_and(|extension| extension == "jsonl") {
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "jsonl")
+            {
                 let text = std::fs::read_to_string(path).unwrap();
-                records.extend(text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()));
+                records.extend(
+                    text.lines()
+                        .map(|line| serde_json::from_str::<Value>(line).unwrap()),
+                );
             }
         }
         records.retain(|record| record["kind"] == "enforcement");
@@ -202,9 +235,22 @@ impl Rig {
     }
 }
 
+async fn read(answer: http::Response<Incoming>) -> Answer {
+    let (head, body) = answer.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    Answer {
+        status: head.status,
+        headers: head.headers,
+        body,
+    }
+}
+
 /// The outcomes of records, in their order.
 pub(crate) fn outcomes(records: &[Value]) -> Vec<&str> {
-    records.iter().map(|record| record["outcome"].as_str().unwrap()).collect()
+    records
+        .iter()
+        .map(|record| record["outcome"].as_str().unwrap())
+        .collect()
 }
 
 /// A chat with one message of the user's.
@@ -231,7 +277,10 @@ impl Numbers {
     }
 
     pub(crate) fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % bound
     }
 }

@@ -17,7 +17,7 @@ use super::extra::{Extra, joined};
 use super::names::{ACTIONS, NAMESPACE};
 use super::place::File;
 use super::policy::Parsed;
-use super::reads::children;
+use super::reads::{Reader, Reads, children};
 use super::shape::Shape;
 
 /// Policies that name their tools are validated so many at a time, against a schema
@@ -25,12 +25,14 @@ use super::shape::Shape;
 const POLICIES_PER_SCHEMA: usize = 24;
 
 /// What the policies are checked against.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Check<'a> {
     pub(super) files: &'a [File<'a>],
     pub(super) registry: &'a Registry,
     pub(super) shape: &'a Shape,
     pub(super) extra: Option<&'a Extra>,
+    /// Every server that the registry names.
+    pub(super) servers: BTreeSet<&'a str>,
 }
 
 impl<'a> Check<'a> {
@@ -48,7 +50,11 @@ impl<'a> Check<'a> {
             self.validate(chunk, BTreeSet::new(), diagnostics);
         }
         if !general.is_empty() {
-            let mut actions = self.shape.representatives();
+            let mut reads = Reads::default();
+            for parsed in &general {
+                reads.add(&parsed.policy.condition, Reader::Live);
+            }
+            let mut actions = self.shape.representatives(&reads);
             actions.extend(ACTIONS.iter().map(|row| row.name));
             self.validate(&general, actions, diagnostics);
         }
@@ -105,11 +111,7 @@ impl<'a> Check<'a> {
             .iter()
             .filter(|(entity, _)| our_type(entity) == Some("Action"))
         {
-            actions.extend(
-                self.shape
-                    .action_names()
-                    .find(|name| *name == id_of(entity)),
-            );
+            actions.extend(self.shape.action(id_of(entity)));
         }
         let schema = match joined(&self.shape.schema_of(&actions), self.extra) {
             Ok(schema) => schema,
@@ -158,10 +160,7 @@ impl<'a> Check<'a> {
                 continue;
             }
             let at = loc.as_ref().map_or(parsed.offset, Loc::start);
-            let near = match ty {
-                "Action" => suggest(id, self.shape.action_names()),
-                _ => suggest(id, self.known(ty)),
-            };
+            let near = self.suggestion(ty, id);
             let help = near
                 .map(|near| format!("did you mean `{near}`?"))
                 .unwrap_or_default();
@@ -181,26 +180,31 @@ impl<'a> Check<'a> {
     }
 
     fn is_known(&self, ty: &str, id: &str) -> bool {
+        let registry = self.registry;
         match ty {
             "Action" => self.shape.has_action(id),
-            "Agent" | "Model" | "Server" | "Team" | "Tool" | "User" => {
-                self.known(ty).any(|known| known == id)
-            }
+            "Agent" => registry.agents.contains_key(id),
+            "Model" => registry.models.contains_key(id),
+            "Server" => self.servers.contains(id),
+            "Team" => registry.teams.contains_key(id),
+            "Tool" => registry.tools.contains_key(id),
+            "User" => registry.users.contains_key(id),
             _ => true,
         }
     }
 
-    /// The registry's ids of one type.
-    fn known(&self, ty: &str) -> Box<dyn Iterator<Item = &str> + '_> {
+    /// What may have been meant by an unknown id of a type.
+    fn suggestion(&self, ty: &str, id: &str) -> Option<&str> {
         let registry = self.registry;
         match ty {
-            "Agent" => Box::new(registry.agents.keys().map(String::as_str)),
-            "Model" => Box::new(registry.models.keys().map(String::as_str)),
-            "Team" => Box::new(registry.teams.keys().map(String::as_str)),
-            "Tool" => Box::new(registry.tools.keys().map(String::as_str)),
-            "User" => Box::new(registry.users.keys().map(String::as_str)),
-            "Server" => Box::new(self.shape.server_ids(registry).into_iter()),
-            _ => Box::new(std::iter::empty()),
+            "Action" => suggest(id, self.shape.action_names()),
+            "Agent" => suggest(id, registry.agents.keys().map(String::as_str)),
+            "Model" => suggest(id, registry.models.keys().map(String::as_str)),
+            "Server" => suggest(id, self.servers.iter().copied()),
+            "Team" => suggest(id, registry.teams.keys().map(String::as_str)),
+            "Tool" => suggest(id, registry.tools.keys().map(String::as_str)),
+            "User" => suggest(id, registry.users.keys().map(String::as_str)),
+            _ => None,
         }
     }
 

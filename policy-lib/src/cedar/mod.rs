@@ -124,6 +124,7 @@ impl CedarEngine {
             registry,
             shape: &shape,
             extra: extra.as_ref(),
+            servers: shape::server_ids(registry),
         };
         if !parsed.is_empty() {
             check.run(&parsed, diagnostics);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use lictor_audit::Kind;
-use lictor_audit::query::Record;
+use lictor_audit::query::{Logs, Record};
 use lictor_audit::report::sign_report;
 use lictor_audit::verify::{Report, VerifyOptions};
 use lictor_identity::keys::load_signing;
@@ -102,9 +102,7 @@ pub(super) struct Chain {
 /// Runs the command.
 pub(super) fn run(args: &SessionArgs) -> Result<Exit, Failure> {
     let logs = args.logs.open()?;
-    let records = logs
-        .session(&args.session, false)
-        .map_err(|error| unreadable(&error))?;
+    let records = records(&logs, &args.session)?;
     if records.is_empty() {
         let text = format!("no record names the session `{}`", args.session);
         return Err(Failure::failed(text)
@@ -141,6 +139,32 @@ pub(super) fn run(args: &SessionArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Broken);
     }
     Ok(Exit::Ok)
+}
+
+/// The records of a session, and those of the approvals that it waited for, by time.
+fn records(logs: &Logs, session: &str) -> Result<Vec<Record>, Failure> {
+    let mut records = logs
+        .session(session, false)
+        .map_err(|error| unreadable(&error))?;
+    let approvals: BTreeSet<String> = records
+        .iter()
+        .filter_map(|record| record.str_at("/approval").map(ToOwned::to_owned))
+        .collect();
+    if approvals.is_empty() {
+        return Ok(records);
+    }
+    let answers = logs.records(false, |record| {
+        let id = record.str_at("/approval");
+        record.kind == Kind::Approval && id.is_some_and(|id| approvals.contains(id))
+    });
+    for answer in answers.map_err(|error| unreadable(&error))? {
+        let known = |record: &Record| record.log == answer.log && record.seq == answer.seq;
+        if !records.iter().any(known) {
+            records.push(answer);
+        }
+    }
+    records.sort_by(|a, b| (a.ts_ms, &a.log, a.seq).cmp(&(b.ts_ms, &b.log, b.seq)));
+    Ok(records)
 }
 
 fn signed(args: &SessionArgs, text: String, report: &Report) -> Result<String, Failure> {

@@ -137,7 +137,7 @@ pub(super) fn provider_of<'a>(registry: &'a Registry, model: &'a str) -> &'a str
 }
 
 /// Every server that the registry names, also only as part of a tool or model.
-pub(super) fn server_ids(registry: &Registry) -> BTreeSet<&str> {
+pub(in super::super) fn server_ids(registry: &Registry) -> BTreeSet<&str> {
     let mut ids: BTreeSet<&str> = registry.servers.keys().map(String::as_str).collect();
     ids.extend(registry.virtual_servers.keys().map(String::as_str));
     ids.extend(registry.tools.keys().map(|id| first_segment(id)));

@@ -31,6 +31,7 @@ mod tool;
 mod types;
 
 pub(super) use context::Parts;
+pub(super) use entities::server_ids;
 pub(super) use tool::ToolArgs;
 pub(super) use types::Makers;
 
@@ -82,6 +83,12 @@ impl Shape {
         name == TOOL_GROUP || action_row(name).is_some() || self.tools.contains_key(name)
     }
 
+    /// The action of this name, as long as the shape lives.
+    pub(super) fn action(&self, name: &str) -> Option<&str> {
+        let tool = self.tools.get_key_value(name).map(|(id, _)| id.as_str());
+        tool.or_else(|| action_row(name).map(|row| row.name))
+    }
+
     /// Every action's name.
     pub(super) fn action_names(&self) -> impl Iterator<Item = &str> {
         let fixed = ACTIONS.iter().map(|row| row.name).chain([TOOL_GROUP]);
@@ -97,14 +104,26 @@ impl Shape {
         tools.filter(|(_, left_out)| !left_out.is_empty())
     }
 
-    /// One tool for each different type of arguments: a policy that names no tool
-    /// is valid for all tools exactly if it is valid for these.
-    pub(super) fn representatives(&self) -> BTreeSet<&str> {
+    /// One tool for each different type of what is read of the arguments: a policy
+    /// that reads no more and names no tool is valid for all tools exactly if it is
+    /// valid for these.
+    pub(super) fn representatives(&self, reads: &Reads) -> BTreeSet<&str> {
+        let (args, provenance) = (
+            reads.cursor().member("args"),
+            reads.cursor().member("provenance"),
+        );
         let mut by_type = BTreeMap::new();
         for (id, tool) in &self.tools {
-            let mut text = String::new();
-            write_context(&tool.args.record, &tool.pointers, &mut text);
-            by_type.entry(text).or_insert(id.as_str());
+            let record = &tool.args.record;
+            let record: BTreeMap<_, _> = record
+                .iter()
+                .filter(|(name, _)| args.member(name).is_read())
+                .collect();
+            let pointers = tool.pointers.iter();
+            let pointers: Vec<_> = pointers
+                .filter(|pointer| provenance.member(pointer).is_read())
+                .collect();
+            by_type.entry((record, pointers)).or_insert(id.as_str());
         }
         by_type.into_values().collect()
     }
@@ -164,11 +183,6 @@ impl Shape {
         makers: &Makers,
     ) -> Vec<Entity> {
         self.entities.build(registry, names, makers)
-    }
-
-    /// Every server that the registry names, also only as part of a tool or model.
-    pub(super) fn server_ids<'a>(&self, registry: &'a Registry) -> BTreeSet<&'a str> {
-        entities::server_ids(registry)
     }
 
     /// What the context of a call is built from; `tool` is its tool's id, if any.

@@ -14,7 +14,7 @@ use super::super::reads::{Cursor, Reader};
 use super::number;
 
 /// A type that a JSON value can take in Cedar.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Type {
     /// `true` or `false`.
     Bool,
@@ -34,7 +34,7 @@ pub(super) enum Type {
 pub(super) type Record = BTreeMap<String, Field>;
 
 /// One member of an object.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Field {
     /// Whether it is always there and never `null`.
     pub(super) required: bool,

@@ -116,8 +116,27 @@ fn one_tool_of_each_type_stands_for_all() {
         registry.tools.insert(format!("many/{n}"), tool.clone());
     }
     let shape = Shape::of(&registry);
-    assert_eq!(shape.representatives().len(), 4);
+    let count = |condition: &str| {
+        let mut reads = Reads::default();
+        reads.add(&condition.parse().unwrap(), Reader::Live);
+        shape.representatives(&reads).len()
+    };
+    assert_eq!(count("context.phase == \"list\""), 1);
+    // A required amount, an optional one, and none.
+    assert_eq!(count("context.args has amount"), 3);
+    assert_eq!(count("context.provenance has \"/url\""), 2);
+    assert_eq!(count("context == {}"), 4);
     assert!(shape.action_names().count() > 40);
+}
+
+#[test]
+fn a_general_policy_is_checked_against_the_one_tool_that_it_does_not_fit() {
+    let found = diagnose(&[(
+        "cedar/one.cedar",
+        "@id(\"a\") permit(principal, action in Lictor::Action::\"tools/call\", resource)
+         when { context.args has month && context.args.month == 3 };",
+    )]);
+    assert_eq!(codes(&found), ["cedar_invalid"]);
 }
 
 #[test]

@@ -1,0 +1,92 @@
+//! `lictor-pep-http`: the enforcement point in front of LLM providers alone, with `[pep_http]`, `[identity]` and
+//! `[audit]` of `lictor.toml`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Parser;
+use lictor_pep_core::client::{GrpcDecide, Target, TokenSource};
+use lictor_pep_core::setup::{self, AuditConfig, IdentityConfig};
+use lictor_pep_core::{Clock, Ids, PepParts};
+use lictor_pep_http::{ABILITIES, Config, Deps, serve};
+use serde::Deserialize;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Enforcement point in front of LLM providers.
+#[derive(Parser)]
+#[command(version)]
+struct Options {
+    /// The configuration.
+    #[arg(short, long, default_value = "lictor.toml")]
+    config: PathBuf,
+}
+
+/// The sections of `lictor.toml`; those of other processes are theirs to check.
+#[derive(Deserialize)]
+struct File {
+    pep_http: Config,
+    #[serde(default)]
+    identity: IdentityConfig,
+    #[serde(default)]
+    audit: AuditConfig,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
+    let path = Options::parse().config;
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("`{}` cannot be read", path.display()))?;
+    let file: File = toml::from_str(&text)
+        .with_context(|| format!("`{}` is not a usable configuration", path.display()))?;
+    run(file).await
+}
+
+async fn run(file: File) -> anyhow::Result<()> {
+    let config = file.pep_http;
+    config.validate()?;
+    let clock = Clock::system();
+    let keys_dir = config.state_dir.as_ref().unwrap_or(&file.audit.dir);
+    let token = match &config.pdp_token_file {
+        Some(path) => TokenSource::file(path)?,
+        None => TokenSource::none(),
+    };
+    let audit = setup::audit_log(&file.audit, "pep-http", keys_dir, &clock)?;
+    let parts = PepParts {
+        decide: Arc::new(GrpcDecide::connect(&Target::parse(&config.pdp)?, token)?),
+        authenticator: Arc::new(setup::authenticator(&file.identity)?),
+        audit: audit.clone(),
+        clock,
+        ids: Ids::random(),
+        abilities: ABILITIES,
+        budget_ms: config.decision_budget_ms,
+    };
+    let deps = Deps {
+        parts,
+        durability: file.audit.durability,
+    };
+    let listener = tokio::net::TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("`{}` cannot be listened on", config.listen))?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+    };
+    let served = serve(config, deps, listener, shutdown).await;
+    // The last record says that the log ended in order.
+    audit
+        .close("shutdown")
+        .await
+        .context("the audit log could not be closed")?;
+    Ok(served?)
+}

@@ -1,0 +1,58 @@
+//! `testdata/call/*.input.json` with what must come out of each. To accept a
+//! deliberate change of the contract, run with `LICTOR_BLESS=1` and read the diff.
+
+use std::path::{Path, PathBuf};
+
+use lictor_proto::CALL_SCHEMA;
+use lictor_proto::call::Call;
+
+fn inputs() -> Vec<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/call");
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let mut inputs: Vec<PathBuf> =
+        entries.filter(|path| path.to_string_lossy().ends_with(".input.json")).collect();
+    inputs.sort();
+    inputs
+}
+
+fn expect(path: &Path, text: &str) {
+    if std::env::var_os("LICTOR_BLESS").is_some() {
+        std::fs::write(path, text).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(path).unwrap(), text, "{}", path.display());
+}
+
+#[test]
+fn calls_come_out_whole_and_digested_as_recorded() {
+    assert!(inputs().len() >= 2);
+    for input in inputs() {
+        let call = Call::from_json(&std::fs::read(&input).unwrap()).unwrap();
+        let name = input.to_string_lossy().replace(".input.json", "");
+        expect(Path::new(&format!("{name}.output.json")), &format!("{}\n", call.to_json()));
+        let digests = format!("{}\n{}\n", call.args_digest(), call.request_digest());
+        expect(Path::new(&format!("{name}.digests.txt")), &digests);
+    }
+}
+
+#[test]
+fn the_published_schema_accepts_what_we_write_and_refuses_what_we_refuse() {
+    let schema = serde_json::from_str(CALL_SCHEMA).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for input in inputs() {
+        let call = Call::from_json(&std::fs::read(&input).unwrap()).unwrap();
+        let value = serde_json::from_str(&call.to_json()).unwrap();
+        assert!(validator.is_valid(&value), "{}", input.display());
+    }
+    for bad in [
+        r#"{"phase":"before"}"#,
+        r#"{"unknown":1}"#,
+        r#"{"questions":["all"]}"#,
+        r#"{"resource":{"type":"tool"}}"#,
+        r#"{"usage":{"input_tokens":-1}}"#,
+        r#"{"facts":{}}"#,
+        r#"{"executed":"yes"}"#,
+    ] {
+        assert!(Call::from_json(bad.as_bytes()).is_err(), "{bad}");
+        assert!(!validator.is_valid(&serde_json::from_str(bad).unwrap()), "{bad}");
+    }
+}
