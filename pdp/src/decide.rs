@@ -1,10 +1,12 @@
 //! The path of one decision: live bundle, plan, facts, evaluate, commit, conclude,
 //! record. The order is DESIGN's; every way out of it is a denial with a reason.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use lictor_audit::AuditLog;
 use lictor_identity::Role;
 use lictor_policy_lib::conclude::{CommitResult, Ids, conclude, dry_run};
@@ -98,7 +100,12 @@ impl Pdp {
             return Err(DecideError::Unavailable("the decision point is shutting down".to_owned()));
         }
         let started = std::time::Instant::now();
-        let made = self.make(peer, &call, budget(budget_ms)).await;
+        // A panic in an engine ends in a denial of this one call.
+        let making = AssertUnwindSafe(self.make(peer, &call, budget(budget_ms)));
+        let made = match making.catch_unwind().await {
+            Ok(made) => made,
+            Err(_) => self.panicked(&call),
+        };
         let recorded = Recorded {
             peer: &peer.name,
             call: &call,
@@ -275,6 +282,17 @@ impl Pdp {
                 made.decision.reasons = vec![state_failure(&error)];
             }
         }
+    }
+
+    fn panicked(&self, call: &Call) -> Made {
+        tracing::error!(call_id = call.call_id, "a decision panicked");
+        let ids = Ids {
+            decision_id: new_id(self.clock.now_ms()),
+            request_digest: call.request_digest(),
+            bundle: None,
+        };
+        let reason = Reason::new(reason::POLICY_ERROR, "the decision failed");
+        denied(call, &ids, reason, "")
     }
 
     async fn append(&self, entry: lictor_audit::Entry, made: &Made) -> Result<(), DecideError> {

@@ -185,7 +185,7 @@ mod tests {
         let echoes = view(&root).echoes;
         assert_eq!(echoes.len(), 1);
         assert_eq!(
-            &body[echoes[0].start..echoes[0].end],
+            body.get(echoes[0].start..echoes[0].end).unwrap(),
             r#"{"content":[{"token":"hi"}]}"#
         );
         let used = usage(&root).unwrap();

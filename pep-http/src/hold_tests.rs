@@ -209,7 +209,9 @@ fn cut<'a>(text: &'a str, cuts: &[usize]) -> Vec<&'a str> {
     at.retain(|cut| text.is_char_boundary(*cut));
     at.extend([0, text.len()]);
     at.sort_unstable();
-    at.windows(2).map(|pair| &text[pair[0]..pair[1]]).collect()
+    at.windows(2)
+        .map(|pair| text.get(pair[0]..pair[1]).unwrap())
+        .collect()
 }
 
 /// A frame whose string escapes every character, as some providers send them.

@@ -1,7 +1,7 @@
 //! Lists show a caller only what it may use: each entry is decided, and the others are cut out.
 
 use lictor_pep_core::edit::Edits;
-use lictor_pep_core::{Flight, Pep, Refusal, pep};
+use lictor_pep_core::{Entry, Flight, Pep, Refusal};
 use lictor_proto::call::{Origin, Resource};
 use lictor_proto::json::{Node, Value};
 use lictor_proto::reason;
@@ -56,9 +56,9 @@ async fn visible(
     list: ListOf,
     items: &[Node],
 ) -> Result<Vec<bool>, Refusal> {
-    let entries: Vec<Option<pep::Entry>> =
+    let entries: Vec<Option<Entry>> =
         items.iter().map(|item| entry(server, list, item)).collect();
-    let asked: Vec<pep::Entry> = entries.iter().flatten().cloned().collect();
+    let asked: Vec<Entry> = entries.iter().flatten().cloned().collect();
     if asked.is_empty() {
         return Ok(vec![false; items.len()]);
     }
@@ -66,11 +66,11 @@ async fn visible(
     Ok(entries.iter().map(|entry| entry.is_some() && answers.next() == Some(true)).collect())
 }
 
-fn entry(server: &Server, list: ListOf, item: &Node) -> Option<pep::Entry> {
+fn entry(server: &Server, list: ListOf, item: &Node) -> Option<Entry> {
     let name = item.get(list.key)?.as_str().filter(|name| !name.is_empty())?;
     let mut texts = Texts::default();
     texts.add(item, "", Origin::ToolDefinition);
-    Some(pep::Entry {
+    Some(Entry {
         action: list.action.to_owned(),
         resource: Resource { kind: list.kind, id: entry_id(server, name) },
         content: texts.content,

@@ -53,8 +53,8 @@ pub(crate) struct DecideArgs {
     explain: bool,
     #[command(flatten)]
     door: DoorArgs,
-    /// The same as `--pdp-token-file`.
-    #[arg(long, value_name = "FILE", conflicts_with = "pdp_token_file")]
+    /// The same as `--pdp-token-file`, and counts before it.
+    #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// `pretty` is indented, `json` one line.
     #[arg(long, value_enum, default_value_t)]
@@ -112,11 +112,8 @@ fn by_pdp(args: &DecideArgs, url: &str, text: &[u8]) -> Result<Effect, Failure> 
         budget_ms: DEFAULT_BUDGET_MS,
         dry_run: true,
     };
-    let token = args
-        .door
-        .pdp_token_file
-        .as_deref()
-        .or(args.token_file.as_deref());
+    let door = args.door.pdp_token_file.as_deref();
+    let token = args.token_file.as_deref().or(door);
     let response = block_on(async {
         let pdp = Pdp::connect(url, token)?;
         let answer = pdp.decisions().decide(request).await;

@@ -254,6 +254,27 @@ fn a_signed_report_is_checked_by_its_reader() {
     bench
         .run(&["audit", "verify", "--report", "report.txt"])
         .code(2);
+    let report = bench
+        .run(&["audit", "session", "s1", "pdp", "--key", "k/audit.key"])
+        .code(0)
+        .out;
+    bench.write("report.txt", &report);
+    let both = [
+        "audit",
+        "verify",
+        "pdp",
+        "--report",
+        "report.txt",
+        "--key",
+        "k/audit.pub",
+        "--format",
+        "json",
+    ];
+    let both = bench.run(&both).code(0).json();
+    assert_eq!(
+        (&both["ok"], &both["report"]["ok"]),
+        (&true.into(), &true.into())
+    );
     // Broken logs are told, not signed.
     let path = file(&bench, "pdp");
     let text = std::fs::read_to_string(&path).unwrap();

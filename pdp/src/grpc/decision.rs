@@ -1,11 +1,10 @@
 //! `lictor.v1.DecisionService`.
 
-use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use futures::{FutureExt as _, Stream};
+use futures::Stream;
 use lictor_identity::Role;
 use lictor_proto::decide::{Answer, DecideError};
 use lictor_proto::decision::{Decision, Reason};
@@ -169,17 +168,12 @@ async fn stopped(shutdown: &mut watch::Receiver<bool>) {
     let _ = shutdown.wait_for(|down| *down).await;
 }
 
-/// Every message gets an answer: a malformed call and a panic are denials.
+/// Every message gets an answer: a malformed call is a denial.
 async fn answer(pdp: &Arc<Pdp>, peer: &Peer, request: pb::DecideRequest) -> pb::DecideResponse {
     let call_id = request.call.as_ref().map(|call| call.call_id.clone()).unwrap_or_default();
-    match AssertUnwindSafe(decided(pdp, peer, request)).catch_unwind().await {
-        Ok(Ok(answer)) => wire::answer_to_pb(&answer),
-        Ok(Err(error)) => wire::error_to_pb(&call_id, &error),
-        Err(_) => {
-            let reason = Reason::new(reason::POLICY_ERROR, "the decision failed");
-            let decision = Decision::denied(&new_id(pdp.clock.now_ms()), &call_id, reason);
-            wire::answer_to_pb(&Answer { decision, hints: Default::default() })
-        }
+    match decided(pdp, peer, request).await {
+        Ok(answer) => wire::answer_to_pb(&answer),
+        Err(error) => wire::error_to_pb(&call_id, &error),
     }
 }
 

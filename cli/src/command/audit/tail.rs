@@ -60,7 +60,10 @@ pub(super) fn run(args: &TailArgs) -> Result<Exit, Failure> {
 
 async fn follow(tails: &mut [DirTail], format: Format) -> Result<(), Failure> {
     loop {
-        tokio::time::sleep(Duration::from_millis(POLL_MS)).await;
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => return Ok(()),
+            () = tokio::time::sleep(Duration::from_millis(POLL_MS)) => {}
+        }
         let (records, wrong) = poll(tails);
         if !records.is_empty() {
             print(&write(&records, format)?)?;

@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use ed25519_dalek::VerifyingKey;
+use lictor_audit::note::NoteError;
 use lictor_audit::report::verify_report;
 use lictor_audit::verify::{KeyTrust, LogReport, Report, VerifyOptions};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::args::keys::verifying;
 use crate::args::logs::{LogArgs, unreadable};
@@ -37,67 +39,106 @@ pub(super) struct VerifyArgs {
 
 /// Runs the command.
 pub(super) fn run(args: &VerifyArgs) -> Result<Exit, Failure> {
+    let trusted = verifying(&args.keys)?;
     let report = match &args.report {
-        Some(path) => report(args, path)?,
-        None => Exit::Ok,
+        Some(path) => Some(check_report(path, &trusted)?),
+        None => None,
     };
-    if report != Exit::Ok || (args.report.is_some() && args.logs.is_empty()) {
-        return Ok(report);
-    }
-    let options = VerifyOptions {
-        trusted: verifying(&args.keys)?,
-        known_checkpoints: args
-            .checkpoints
-            .iter()
-            .map(|path| read(path))
-            .collect::<Result<_, _>>()?,
-        allow_pruned: args.allow_pruned,
-        skip_side: false,
+    let logs = match &report {
+        Some(_) if args.logs.is_empty() => None,
+        _ => Some(check_logs(args, trusted)?),
     };
-    let found =
-        lictor_audit::verify(&args.logs.paths()?, &options).map_err(|error| unreadable(&error))?;
     match args.format {
-        Format::Json => print_json(&found)?,
+        Format::Json => print_json(&document(report.as_ref(), logs.as_ref())?)?,
         Format::Pretty => {
-            print(&pretty(&found))?;
-            if options.trusted.is_empty() && found.ok {
+            let told = report.as_ref().map(ReportTold::pretty).unwrap_or_default();
+            print(&format!(
+                "{told}{}",
+                logs.as_ref().map(pretty).unwrap_or_default()
+            ))?;
+            if args.keys.is_empty() {
                 say(
-                    "no key was given: each log fits the key that it names itself; give `--key` to know whose it is",
+                    "no key was given: each log was held against the key that it names itself; give `--key` to know whose it is",
                 );
             }
         }
     }
-    Ok(if found.ok { Exit::Ok } else { Exit::Broken })
+    let ok =
+        report.is_none_or(|report| report.refused.is_none()) && logs.is_none_or(|logs| logs.ok);
+    Ok(if ok { Exit::Ok } else { Exit::Broken })
+}
+
+fn check_logs(args: &VerifyArgs, trusted: Vec<VerifyingKey>) -> Result<Report, Failure> {
+    let known = args.checkpoints.iter().map(|path| read(path));
+    let options = VerifyOptions {
+        trusted,
+        known_checkpoints: known.collect::<Result<_, _>>()?,
+        allow_pruned: args.allow_pruned,
+        skip_side: false,
+    };
+    lictor_audit::verify(&args.logs.paths()?, &options).map_err(|error| unreadable(&error))
+}
+
+/// What the logs say, with the report beside them; of a report alone, only that.
+fn document(report: Option<&ReportTold>, logs: Option<&Report>) -> Result<Value, Failure> {
+    let failed = |error: serde_json::Error| Failure::failed(error.to_string());
+    let Some(logs) = logs else {
+        return Ok(report.map(ReportTold::json).unwrap_or_default());
+    };
+    let mut document = serde_json::to_value(logs).map_err(failed)?;
+    if let (Some(report), Some(members)) = (report, document.as_object_mut()) {
+        members.insert("report".to_owned(), report.json());
+    }
+    Ok(document)
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path).map_err(|error| io("read", path, error))
 }
 
-fn report(args: &VerifyArgs, path: &Path) -> Result<Exit, Failure> {
-    let checked = verify_report(&read(path)?, &verifying(&args.keys)?);
-    let name = path.display();
-    match (checked, args.format) {
-        (Ok(report), Format::Json) => {
-            print_json(&json!({"ok": true, "report": path, "signed_as": report.name}))?;
-            Ok(Exit::Ok)
+/// What became of a signed report.
+struct ReportTold {
+    path: PathBuf,
+    signed_as: String,
+    refused: Option<NoteError>,
+}
+
+fn check_report(path: &Path, trusted: &[VerifyingKey]) -> Result<ReportTold, Failure> {
+    let path = path.to_owned();
+    Ok(match verify_report(&read(&path)?, trusted) {
+        Ok(report) => ReportTold {
+            path,
+            signed_as: report.name,
+            refused: None,
+        },
+        Err(error) => ReportTold {
+            path,
+            signed_as: String::new(),
+            refused: Some(error),
+        },
+    })
+}
+
+impl ReportTold {
+    fn json(&self) -> Value {
+        match &self.refused {
+            None => json!({"ok": true, "report": self.path, "signed_as": self.signed_as}),
+            Some(error) => json!({"ok": false, "report": self.path, "message": error.to_string()}),
         }
-        (Ok(report), Format::Pretty) => {
-            let verdict = Paint::stdout().green("ok");
-            print(&format!(
-                "{name}: {verdict}, signed as {}",
-                shown(&report.name)
-            ))?;
-            Ok(Exit::Ok)
+    }
+
+    fn pretty(&self) -> String {
+        let (paint, path) = (Paint::stdout(), self.path.display());
+        match &self.refused {
+            None => {
+                let verdict = paint.green("ok");
+                format!("{path}: {verdict}, signed as {}\n", shown(&self.signed_as))
+            }
+            Some(error) => {
+                let verdict = paint.red("not to be believed");
+                format!("{path}: {verdict}: {}\n", shown(&error.to_string()))
+            }
         }
-        (Err(error), Format::Json) => {
-            print_json(&json!({"ok": false, "report": path, "message": error.to_string()}))?;
-            Ok(Exit::Broken)
-        }
-        (Err(error), Format::Pretty) => Err(Failure::new(
-            Exit::Broken,
-            format!("{name} is not to be believed: {error}"),
-        )),
     }
 }
 

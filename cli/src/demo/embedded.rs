@@ -1,0 +1,84 @@
+//! The bundles that the demonstration serves: those of this repository, as they were
+//! when the command was built, or folders that are named instead.
+
+use std::path::PathBuf;
+
+use lictor_policy_lib::bundle::{Files, Limits, Part};
+
+use crate::args::bundle::read_folder;
+use crate::exit::{Failure, chain};
+
+/// Name and text of each file of a bundle.
+type Embedded = &'static [(&'static str, &'static str)];
+
+/// The files of one of this repository's bundles.
+macro_rules! files {
+    ($folder:literal: $($name:literal),+ $(,)?) => {
+        &[$(($name, include_str!(concat!("../../../bundles/", $folder, "/", $name)))),+]
+    };
+}
+
+const EXPENSE_REPORT: Embedded = files!("expense-report":
+    ".manifest",
+    "README.md",
+    "data.json",
+    "cedar/expense.cedar",
+    "rego/expense/expense.rego",
+    "rego/expense/expense_test.rego",
+    "cases/connections.yaml",
+    "cases/guardrails.yaml",
+    "cases/reports.yaml",
+    "cases/tools.yaml",
+);
+
+const PR_REVIEW: Embedded = files!("pr-review":
+    ".manifest",
+    "README.md",
+    "data.json",
+    "cedar/pr_review.cedar",
+    "rego/pr_review/pr_review.rego",
+    "rego/pr_review/pr_review_test.rego",
+    "cases/lists.yaml",
+    "cases/models.yaml",
+    "cases/tools.yaml",
+);
+
+const ALL: [(&str, Embedded); 2] =
+    [("bundles/expense-report", EXPENSE_REPORT), ("bundles/pr-review", PR_REVIEW)];
+
+/// The bundles in `folders`, or the embedded ones where none is named.
+///
+/// # Errors
+/// A folder that cannot be read or holds what a bundle may not.
+pub(crate) fn parts(folders: &[PathBuf]) -> Result<Vec<Part>, Failure> {
+    if folders.is_empty() {
+        return ALL.iter().map(|(origin, files)| embedded(origin, files)).collect();
+    }
+    let from_disk = folders.iter().map(|folder| {
+        let origin = folder.display().to_string();
+        let files = read_folder(folder)?;
+        let files = files.map_err(|error| Failure::failed(format!("{origin}: {}", chain(&error))))?;
+        Ok(Part { origin, files })
+    });
+    from_disk.collect()
+}
+
+fn embedded(origin: &str, files: Embedded) -> Result<Part, Failure> {
+    let pairs = files.iter().map(|(name, text)| (*name, text.as_bytes()));
+    let files = Files::from_pairs(pairs, &Limits::default()).map_err(|error| Failure::error(&error))?;
+    Ok(Part { origin: origin.to_owned(), files })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_file_of_the_folders_is_forgotten() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        for (folder, files) in ALL {
+            let on_disk = read_folder(&root.join(folder)).unwrap().unwrap();
+            assert_eq!(embedded(folder, files).unwrap().files, on_disk, "{folder}");
+        }
+    }
+}
