@@ -6,15 +6,18 @@
 //! - [`args`]: groups of arguments that commands share.
 //! - [`exit`]: the exit codes and the one error type.
 //! - [`output`]: standard output, standard error, colours.
+//! - [`demo`], [`up`]: everything in one process, for a tour and for service.
 //! - [`diagnostics`]: load problems with the source line underlined, JSON, SARIF.
 //! - [`time`]: the clock, and times as people write them.
 
 mod args;
 mod command;
+mod demo;
 mod diagnostics;
 mod exit;
 mod output;
 mod time;
+mod up;
 
 use std::process::ExitCode;
 

@@ -16,6 +16,8 @@ use lictor_policy_lib::load::{LoadedBundle, Times};
 const LAST_GOOD: &str = "last-good.tar.gz";
 /// Name of the version floor in the state directory.
 const FLOOR: &str = "version-floor";
+/// The only files of a bundle whose names begin with a dot.
+const BUNDLE_DOT_FILES: [&str; 2] = [".manifest", ".signatures.json"];
 /// Deepest folder of a bundle.
 const FOLDER_LEVELS_MAX: usize = 8;
 
@@ -248,6 +250,10 @@ fn collect(
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
             return refuse(&path, "the name is not UTF-8");
         };
+        // An author's folder has files of other tools, such as `.git`.
+        if name.starts_with('.') && !(prefix.is_empty() && BUNDLE_DOT_FILES.contains(&name)) {
+            continue;
+        }
         let name = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
         let meta = std::fs::symlink_metadata(&path).map_err(io(&path))?;
         if meta.is_dir() {

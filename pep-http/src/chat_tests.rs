@@ -149,3 +149,17 @@ fn another_model_is_named_by_one_edit() {
     let expected = body.replace(r#""a\u002fb""#, r#""b""#);
     assert_eq!(String::from_utf8(out).unwrap(), expected);
 }
+
+#[test]
+fn member_names_are_texts_past_the_edge() {
+    let longest = "n".repeat(MAX_NAME_BYTES);
+    for (name, seen) in [(longest.clone(), false), (format!("{longest}n"), true)] {
+        let body =
+            format!(r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}],"{name}":1}}"#);
+        let texts: Vec<String> = content(&body)
+            .into_iter()
+            .map(|(_, _, text)| text)
+            .collect();
+        assert_eq!(texts.contains(&name), seen);
+    }
+}

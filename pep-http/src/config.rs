@@ -19,6 +19,8 @@ pub const DEFAULT_HEAD_TIMEOUT_MS: u64 = 300_000;
 pub const DEFAULT_IDLE_TIMEOUT_MS: u64 = 120_000;
 /// Most requests at once unless configured.
 pub const DEFAULT_MAX_IN_FLIGHT_REQUESTS: usize = 4096;
+/// How long calls under way may still take once the server is to stop, unless configured, milliseconds.
+pub const DEFAULT_DRAIN_TIMEOUT_MS: u64 = 10_000;
 /// Longest id of an upstream, bytes.
 pub const MAX_UPSTREAM_ID_BYTES: usize = 64;
 
@@ -56,6 +58,9 @@ pub struct Config {
     /// Most requests at once; one more is refused `overloaded`.
     #[serde(default = "default_max_in_flight")]
     pub max_in_flight_requests: usize,
+    /// How long calls under way may still take once the server is to stop, milliseconds.
+    #[serde(default = "default_drain_timeout")]
+    pub drain_timeout_ms: u64,
     /// Milliseconds that one decision may take; 0 means 250.
     #[serde(default)]
     pub decision_budget_ms: u32,
@@ -168,6 +173,10 @@ fn default_idle_timeout() -> u64 {
     DEFAULT_IDLE_TIMEOUT_MS
 }
 
+fn default_drain_timeout() -> u64 {
+    DEFAULT_DRAIN_TIMEOUT_MS
+}
+
 fn default_max_in_flight() -> usize {
     DEFAULT_MAX_IN_FLIGHT_REQUESTS
 }
@@ -186,6 +195,7 @@ impl Config {
             head_timeout_ms: DEFAULT_HEAD_TIMEOUT_MS,
             idle_timeout_ms: DEFAULT_IDLE_TIMEOUT_MS,
             max_in_flight_requests: DEFAULT_MAX_IN_FLIGHT_REQUESTS,
+            drain_timeout_ms: DEFAULT_DRAIN_TIMEOUT_MS,
             decision_budget_ms: 0,
             state_dir: None,
         }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use bytes::Bytes;
 use http::{Method, Response};
 use hyper::body::Incoming;
 use lictor_pep_core::forward::ForwardError;
@@ -70,7 +69,7 @@ async fn forward(
             return Err(refused);
         }
     };
-    let body = Bytes::from(dutiful.body);
+    let body = dutiful.body;
     let (permit, flight) = app.pep.permit(permitted, &body).await?;
     let (method, set) = (Method::POST, dutiful.headers);
     let sent = Sent {

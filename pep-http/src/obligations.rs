@@ -1,5 +1,6 @@
 //! Carrying out the obligations of a permitted chat request: the bytes to forward and the headers to add.
 
+use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName};
 use lictor_pep_core::edit::Edits;
 use lictor_pep_core::{Permitted, Refusal, headers};
@@ -28,7 +29,7 @@ const BOUNDS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
 #[derive(Debug)]
 pub(crate) struct Dutiful {
     /// The bytes to forward.
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: Bytes,
     /// Headers that obligations set.
     pub(crate) headers: HeaderMap,
 }
@@ -39,7 +40,7 @@ pub(crate) struct Dutiful {
 /// `obligation_failed`: the call must be given up.
 pub(crate) fn carry_out(
     permitted: &Permitted,
-    body: &[u8],
+    body: &Bytes,
     root: &Node,
     mut edits: Edits,
 ) -> Result<Dutiful, Refusal> {
@@ -49,14 +50,17 @@ pub(crate) fn carry_out(
     let headers = set_headers(decision).map_err(failed)?;
     if edits.is_empty() {
         return Ok(Dutiful {
-            body: body.to_vec(),
+            body: body.clone(),
             headers,
         });
     }
     let body = edits
         .apply(body)
         .map_err(|error| failed(error.to_string()))?;
-    Ok(Dutiful { body, headers })
+    Ok(Dutiful {
+        body: body.into(),
+        headers,
+    })
 }
 
 /// The headers that obligations set on a request without a body, where the other obligations have nothing to

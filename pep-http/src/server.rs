@@ -23,8 +23,6 @@ use crate::obligations::ABILITIES;
 use crate::upstream::Upstreams;
 use crate::{exchange, lists, refusal};
 
-/// How long calls under way may still take once the server is to stop, milliseconds.
-pub const DRAIN_TIMEOUT_MS: u64 = 10_000;
 /// How long calls that were cut off may take to say so and be recorded, milliseconds.
 pub const CUT_TIMEOUT_MS: u64 = 2_000;
 
@@ -146,7 +144,7 @@ impl App {
     }
 }
 
-/// Serves until `shutdown`, then answers what is under way: for at most [`DRAIN_TIMEOUT_MS`], after which calls are
+/// Serves until `shutdown`, then answers what is under way: for at most `drain_timeout_ms`, after which calls are
 /// cut off, recorded and told so.
 ///
 /// # Errors
@@ -178,7 +176,7 @@ pub async fn serve(
     );
     tokio::select! {
         ended = &mut server => ended?,
-        () = past_drain(watched) => {
+        () = past_drain(watched, config.drain_timeout_ms) => {
             phase.send_replace(Phase::Cut);
             let told = tokio::time::timeout(Duration::from_millis(CUT_TIMEOUT_MS), server).await;
             told.unwrap_or(Ok(()))?;
@@ -208,13 +206,13 @@ fn compose(config: &Config, deps: Deps, phase: watch::Receiver<Phase>) -> Result
     })
 }
 
-async fn past_drain(mut phase: watch::Receiver<Phase>) {
+async fn past_drain(mut phase: watch::Receiver<Phase>, drain_timeout_ms: u64) {
     if phase
         .wait_for(|phase| *phase >= Phase::Draining)
         .await
         .is_ok()
     {
-        tokio::time::sleep(Duration::from_millis(DRAIN_TIMEOUT_MS)).await;
+        tokio::time::sleep(Duration::from_millis(drain_timeout_ms)).await;
     } else {
         std::future::pending::<()>().await;
     }

@@ -41,10 +41,12 @@ impl Event {
 #[derive(Debug, Default)]
 pub(crate) struct Parser {
     buffer: Vec<u8>,
-    /// How far the buffer was searched for line ends.
-    searched: usize,
-    /// Where the line begins that is being searched.
+    /// Where the present event begins.
+    event: usize,
+    /// Where its present line begins.
     line: usize,
+    /// How far was searched for the end of that line.
+    searched: usize,
 }
 
 impl Parser {
@@ -60,9 +62,18 @@ impl Parser {
             self.line = next;
             self.searched = next;
             if blank {
-                events.push(self.take_event(next)?);
+                let raw = self.buffer.get(self.event..next).unwrap_or_default();
+                if raw.len() > MAX_EVENT_BYTES {
+                    return Err(EventTooLong);
+                }
+                events.push(event_of(raw.to_vec()));
+                self.event = next;
             }
         }
+        self.buffer.drain(..self.event);
+        self.line -= self.event;
+        self.searched -= self.event;
+        self.event = 0;
         if self.buffer.len() > MAX_EVENT_BYTES {
             return Err(EventTooLong);
         }
@@ -72,8 +83,7 @@ impl Parser {
     /// The event that the end of the stream cuts off, if any. The standard drops it, laxer readers do not.
     pub(crate) fn finish(&mut self) -> Option<Event> {
         let raw = std::mem::take(&mut self.buffer);
-        self.line = 0;
-        self.searched = 0;
+        *self = Self::default();
         (!raw.is_empty()).then(|| event_of(raw))
     }
 
@@ -81,7 +91,11 @@ impl Parser {
     /// since a line feed may follow.
     fn line_end(&mut self) -> Option<(usize, usize)> {
         let rest = self.buffer.get(self.searched..)?;
-        let at = self.searched + rest.iter().position(|byte| matches!(byte, b'\n' | b'\r'))?;
+        let Some(found) = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')) else {
+            self.searched = self.buffer.len();
+            return None;
+        };
+        let at = self.searched + found;
         if self.buffer.get(at) == Some(&b'\n') {
             return Some((at, at + 1));
         }
@@ -91,17 +105,6 @@ impl Parser {
             Some(_) => Some((at, at + 1)),
             None => None,
         }
-    }
-
-    fn take_event(&mut self, end: usize) -> Result<Event, EventTooLong> {
-        if end > MAX_EVENT_BYTES {
-            return Err(EventTooLong);
-        }
-        let rest = self.buffer.split_off(end);
-        let raw = std::mem::replace(&mut self.buffer, rest);
-        self.line = 0;
-        self.searched = 0;
-        Ok(event_of(raw))
     }
 }
 

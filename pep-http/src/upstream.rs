@@ -1,5 +1,6 @@
 //! The providers: which one a model belongs to, and sending it what a permit covers.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -139,6 +140,12 @@ impl Upstreams {
                 Some(key) => Some(bearer(&upstream.id, &key)?),
                 None => None,
             };
+            if authorization.is_some() && in_the_clear(&upstream.base_url) {
+                tracing::warn!(
+                    id = upstream.id,
+                    "the key of this upstream crosses the network without TLS"
+                );
+            }
             all.push(Upstream {
                 id: upstream.id.clone(),
                 base_url: upstream.base_url.trim_end_matches('/').to_owned(),
@@ -183,6 +190,17 @@ impl Upstreams {
     pub(crate) fn all(&self) -> impl Iterator<Item = &Upstream> {
         std::iter::once(&self.first).chain(&self.others)
     }
+}
+
+/// Whether others on the network can read what is sent to `base_url`.
+fn in_the_clear(base_url: &str) -> bool {
+    let Ok(url) = base_url.parse::<Uri>() else {
+        return true;
+    };
+    let host = url.host().unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    let local = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+    url.scheme_str() != Some("https") && !local
 }
 
 fn bearer(id: &str, key: &str) -> Result<HeaderValue, ConfigError> {
@@ -297,6 +315,20 @@ mod tests {
             let selected = two.select(name);
             let seen = (selected.upstream.id(), selected.model, selected.renamed);
             assert_eq!(seen, (id, model, renamed), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_this_machine_is_safe_without_tls() {
+        for (url, clear) in [
+            ("http://10.0.0.1/v1", true),
+            ("http://api.example/v1", true),
+            ("https://api.example/v1", false),
+            ("http://127.0.0.1:9/v1", false),
+            ("http://[::1]:9/v1", false),
+            ("http://localhost/v1", false),
+        ] {
+            assert_eq!(in_the_clear(url), clear, "{url}");
         }
     }
 

@@ -12,7 +12,7 @@ use crate::methods::ListOf;
 use crate::texts::Texts;
 
 /// Most entries of one page; a longer one is withheld.
-pub const MAX_LIST_ENTRIES: usize = 10_000;
+pub(crate) const MAX_LIST_ENTRIES: usize = 10_000;
 
 /// The message with only those entries that `flight`'s caller may use. `None` where nothing has to
 /// be changed.

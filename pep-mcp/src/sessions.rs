@@ -10,11 +10,11 @@ use crate::ingress::Inbound;
 
 /// Most sessions that are remembered; past it the ones unused for longest are forgotten, and their
 /// clients initialise again.
-pub const MAX_SESSIONS: usize = 16_384;
+pub(crate) const MAX_SESSIONS: usize = 16_384;
 /// Most calls of one session that wait for their answers on another stream.
-pub const MAX_SUSPENDED_CALLS: usize = 32;
+pub(crate) const MAX_SUSPENDED_CALLS: usize = 32;
 /// Longest session id that is passed on, bytes.
-pub const MAX_SESSION_ID_BYTES: usize = 256;
+pub(crate) const MAX_SESSION_ID_BYTES: usize = 256;
 
 /// Who made a session. A changed token of the same caller is the same principal.
 #[derive(Debug, Clone, PartialEq, Eq)]

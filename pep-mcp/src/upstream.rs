@@ -19,7 +19,7 @@ use crate::config::Server;
 use crate::ingress::Era;
 
 /// How long an assertion holds, seconds.
-pub const ASSERTION_TTL_S: u32 = 60;
+pub(crate) const ASSERTION_TTL_S: u32 = 60;
 
 /// Headers that concern the caller and us, not the server.
 const OURS: [HeaderName; 2] = [ORIGIN, REFERER];

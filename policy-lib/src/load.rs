@@ -109,14 +109,20 @@ impl LoadedBundle {
         let data_text = texts.get("data.json").map_or("{}", String::as_str);
         let raw: Value = parse(data_text, &mut found).unwrap_or_default();
         let data: Data = parse(data_text, &mut found).unwrap_or_default();
-        let registry = read_registry(&data.registry, &mut found);
+        let registry = read_registry(&data.registry, data_text, &mut found);
         check_limits(&data.limits, &mut found);
-        let schemas = compile_schemas(&registry, &mut found);
-        let agent_expiry_ms = agent_expiries(&registry, &mut found);
+        let none = Registry::default();
+        let known = registry.as_ref().unwrap_or(&none);
+        let schemas = compile_schemas(known, &mut found);
+        let agent_expiry_ms = agent_expiries(known, &mut found);
         let detectors = compile_detectors(&data.guardrails, &mut found);
         let scopes = scopes(&verified);
-        check_scopes(&scopes, &registry, &mut found);
-        let engines = engines(&texts, data_text, &scopes, &registry, &mut found);
+        check_scopes(&scopes, known, &mut found);
+        // Without a registry every name in a policy would be reported as unknown.
+        let engines = registry
+            .as_ref()
+            .and_then(|registry| engines(&texts, data_text, &scopes, registry, &mut found));
+        let registry = registry.unwrap_or_default();
         found.sort();
         found.dedup();
         let errors = found.iter().any(|diagnostic| diagnostic.level == Level::Error);
@@ -259,11 +265,9 @@ fn texts(verified: &VerifiedBundle, found: &mut Vec<Diagnostic>) -> BTreeMap<Str
 
 fn parse<T: for<'a> Deserialize<'a>>(text: &str, found: &mut Vec<Diagnostic>) -> Option<T> {
     if let Err(error) = lictor_proto::json::scan(text.as_bytes()) {
-        let before = text.get(..error.at.min(text.len())).unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
-        let col = before.rsplit('\n').next().map_or(0, |tail| tail.chars().count()) + 1;
+        let (line, col) = line_and_column(text.get(..error.at).unwrap_or(text));
         let diagnostic = Diagnostic::error("data_invalid", "data.json", error.kind.to_string());
-        found.push(diagnostic.at(line as u32, col as u32));
+        found.push(diagnostic.at(line, col));
         return None;
     }
     serde_json::from_str(text)
@@ -274,32 +278,50 @@ fn parse<T: for<'a> Deserialize<'a>>(text: &str, found: &mut Vec<Diagnostic>) ->
         .ok()
 }
 
-fn read_registry(value: &Value, found: &mut Vec<Diagnostic>) -> Registry {
+/// `None` if there is one and it is not a registry.
+fn read_registry(value: &Value, text: &str, found: &mut Vec<Diagnostic>) -> Option<Registry> {
     if value.is_null() {
-        return Registry::default();
+        return Some(Registry::default());
     }
     let schema = serde_json::from_str::<Value>(lictor_proto::REGISTRY_SCHEMA).ok();
     let Some(validator) = schema.and_then(|schema| jsonschema::validator_for(&schema).ok()) else {
         found.push(Diagnostic::error("registry_invalid", "data.json", "the registry schema is broken"));
-        return Registry::default();
+        return None;
     };
     let before = found.len();
     for error in validator.iter_errors(value) {
-        let message = format!("registry{}: {error}", error.instance_path());
-        found.push(Diagnostic::error("registry_invalid", "data.json", message));
+        let pointer = format!("/registry{}", error.instance_path());
+        let (line, col) = place(text, &pointer);
+        let message = format!("{pointer}: {error}");
+        found.push(Diagnostic::error("registry_invalid", "data.json", message).at(line, col));
     }
     if found.len() > before {
-        return Registry::default();
+        return None;
     }
-    let registry: Registry = match serde_json::from_value(value.clone()) {
-        Ok(registry) => registry,
+    match serde_json::from_value::<Registry>(value.clone()) {
+        Ok(registry) => {
+            cross_check(&registry, found);
+            Some(registry)
+        }
         Err(error) => {
             found.push(Diagnostic::error("registry_invalid", "data.json", error.to_string()));
-            return Registry::default();
+            None
         }
-    };
-    cross_check(&registry, found);
-    registry
+    }
+}
+
+/// Line and column, from 1, of the value at `pointer`.
+fn place(text: &str, pointer: &str) -> (u32, u32) {
+    let node = lictor_proto::json::scan(text.as_bytes()).ok();
+    let at = node.as_ref().and_then(|node| node.pointer(pointer)).map(|node| node.span.start);
+    let before = at.and_then(|at| text.get(..at));
+    before.map_or((0, 0), line_and_column)
+}
+
+fn line_and_column(before: &str) -> (u32, u32) {
+    let line = before.matches('\n').count() + 1;
+    let col = before.rsplit('\n').next().map_or(0, |tail| tail.chars().count()) + 1;
+    (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(col).unwrap_or(u32::MAX))
 }
 
 /// Names inside the registry must be in the registry.

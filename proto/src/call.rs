@@ -368,6 +368,7 @@ impl Call {
         if node.get("facts").is_some() {
             return Err(CallError::Facts);
         }
+        objects_only(&node)?;
         serde_json::from_slice(bytes).map_err(|error| CallError::Shape(error.to_string()))
     }
 
@@ -403,4 +404,39 @@ impl Call {
     pub fn asks_all(&self) -> bool {
         Question::ALL.iter().all(|question| self.asks(*question))
     }
+}
+
+/// Members that are objects, alone or as elements of a list. A derived reader
+/// would also take a list of their values in order, which nobody means.
+const OBJECTS: [&str; 10] = [
+    "subject",
+    "agent",
+    "delegation",
+    "action",
+    "credential",
+    "resource",
+    "context",
+    "content",
+    "session",
+    "usage",
+];
+
+fn objects_only(node: &json::Node) -> Result<(), CallError> {
+    let wrong = |what: &str| Err(CallError::Shape(format!("{what} must be an object")));
+    if !node.is_object() {
+        return wrong("the call");
+    }
+    for member in node.members().iter().filter(|m| OBJECTS.contains(&&*m.key)) {
+        let listed = matches!(&*member.key, "delegation" | "content");
+        let fits = |node: &json::Node| node.is_object();
+        let good = match &member.value.value {
+            json::Value::Array(items) => listed && items.iter().all(fits),
+            json::Value::Null => !listed,
+            _ => fits(&member.value) && !listed,
+        };
+        if !good {
+            return wrong(&format!("`{}`", member.key));
+        }
+    }
+    Ok(())
 }

@@ -22,6 +22,10 @@ use crate::exit::{Exit, Failure};
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Play the main job, offline: decision point, enforcement points, sample servers, evidence.
+    Demo(crate::demo::DemoArgs),
+    /// Run the decision point and its enforcement points in one process.
+    Up(crate::up::UpArgs),
     /// Make a new bundle that passes its own tests.
     Init(init::InitArgs),
     /// Run every load check on a bundle folder or archive.
@@ -56,6 +60,8 @@ pub(crate) enum Command {
 /// [`Failure`] with the exit code and what to say.
 pub(crate) fn run(command: Command) -> Result<Exit, Failure> {
     match command {
+        Command::Demo(args) => crate::demo::run(&args),
+        Command::Up(args) => crate::up::run(&args),
         Command::Init(args) => init::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),

@@ -57,6 +57,22 @@ pub(crate) struct Seen {
     pub(crate) raw: String,
 }
 
+impl Seen {
+    /// Nothing but an effect.
+    pub(crate) fn of(effect: Effect) -> Self {
+        Self {
+            effect,
+            reasons: Vec::new(),
+            message: String::new(),
+            call_id: String::new(),
+            approval: None,
+            names: Vec::new(),
+            text: String::new(),
+            raw: String::new(),
+        }
+    }
+}
+
 impl Http {
     /// A client that keeps its connections.
     pub(crate) fn new() -> Self {
@@ -123,14 +139,9 @@ impl Answer {
 
     fn seen(&self, effect: Effect) -> Seen {
         Seen {
-            effect,
-            reasons: Vec::new(),
-            message: String::new(),
             call_id: self.header("lictor-call-id").to_owned(),
-            approval: None,
-            names: Vec::new(),
-            text: String::new(),
             raw: self.body.clone(),
+            ..Seen::of(effect)
         }
     }
 

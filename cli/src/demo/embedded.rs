@@ -25,10 +25,10 @@ const EXPENSE_REPORT: Embedded = files!("expense-report":
     "cedar/expense.cedar",
     "rego/expense/expense.rego",
     "rego/expense/expense_test.rego",
-    "cases/connections.yaml",
-    "cases/guardrails.yaml",
-    "cases/reports.yaml",
-    "cases/tools.yaml",
+    "cases/expense_connections.yaml",
+    "cases/expense_guardrails.yaml",
+    "cases/expense_reports.yaml",
+    "cases/expense_tools.yaml",
 );
 
 const PR_REVIEW: Embedded = files!("pr-review":
@@ -38,9 +38,9 @@ const PR_REVIEW: Embedded = files!("pr-review":
     "cedar/pr_review.cedar",
     "rego/pr_review/pr_review.rego",
     "rego/pr_review/pr_review_test.rego",
-    "cases/lists.yaml",
-    "cases/models.yaml",
-    "cases/tools.yaml",
+    "cases/pr_lists.yaml",
+    "cases/pr_models.yaml",
+    "cases/pr_tools.yaml",
 );
 
 const ALL: [(&str, Embedded); 2] =

@@ -112,7 +112,7 @@ fn api_key(store: &mut ApiKeyStore, name: &str, now_ms: i64) -> Result<String, F
     };
     let random = random().map_err(|error| Failure::error(&error))?;
     let (key, _) = store.issue(&request, now_ms, random).map_err(|error| Failure::error(&error))?;
-    Ok(key.to_string())
+    Ok((*key).to_owned())
 }
 
 #[cfg(test)]

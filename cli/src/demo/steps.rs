@@ -152,7 +152,7 @@ const fn call(tool: &'static str, args: &'static str, shows: &'static str) -> As
     Ask::CallTool { tool, args, era: Era::Modern, shows }
 }
 
-const LARGE_REPORT: &str = r#"{"employee_id":"alice@example.com","amount":900,"description":"Trade fair"}"#;
+const LARGE_REPORT: &str = r#"{"amount":900,"employee_id":"alice@example.com","description":"Trade fair"}"#;
 
 /// All steps, in their order.
 pub(crate) const STEPS: &[Step] = &[
@@ -217,17 +217,17 @@ pub(crate) const STEPS: &[Step] = &[
     ),
     expense(
         "one report a session: even a small second one is refused",
-        call("accounting/create_expense_report", r#"{"employee_id":"alice@example.com","amount":20}"#, ""),
+        call("accounting/create_expense_report", r#"{"amount":20,"employee_id":"alice@example.com"}"#, ""),
         deny(&["limit.expense.report_once"]),
     ),
     expense(
         "over 5000 nobody can consent",
-        call("accounting/create_expense_report", r#"{"employee_id":"alice@example.com","amount":7200}"#, ""),
+        call("accounting/create_expense_report", r#"{"amount":7200,"employee_id":"alice@example.com"}"#, ""),
         deny(&["expense.over_limit"]),
     ),
     expense(
         "an amount that is no number never reaches a rule",
-        call("accounting/create_expense_report", r#"{"employee_id":"alice@example.com","amount":null}"#, ""),
+        call("accounting/create_expense_report", r#"{"amount":null,"employee_id":"alice@example.com"}"#, ""),
         deny(&["args_invalid"]),
     ),
     expense(

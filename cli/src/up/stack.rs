@@ -137,7 +137,7 @@ impl Stack {
             abilities: lictor_pep_http::ABILITIES,
             budget_ms: 0,
         };
-        let deps = lictor_pep_http::Deps { parts };
+        let deps = lictor_pep_http::Deps { parts, durability: shared.audit.durability };
         self.addresses.pep_http = Some(address);
         self.run(HTTP, audit, |stopped| lictor_pep_http::serve(config, deps, listener, stopped));
         Ok(())

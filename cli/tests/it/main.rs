@@ -8,6 +8,7 @@
 //! - `keys`: key pairs and API keys
 //! - `decide`: decisions by a bundle
 //! - `audit`: logs
+//! - `demo`, `up`: everything in one process
 //! - `live`: a running decision point
 
 #![expect(
@@ -20,7 +21,9 @@
 mod audit;
 mod authors;
 mod decide;
+mod demo;
 mod keys;
 mod live;
 mod releases;
 mod run;
+mod up;

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod answers;
 #[cfg(test)]
+mod binary;
+#[cfg(test)]
 mod decide;
 #[cfg(test)]
 mod forwarding;

@@ -65,10 +65,10 @@ impl Answer {
 }
 
 /// A well-formed API key, and the file that lets it in.
-fn api_key(dir: &Path) -> (String, std::path::PathBuf) {
+pub(crate) fn api_key(dir: &Path) -> (String, std::path::PathBuf) {
     let secret = "07".repeat(32);
     let check = digest_of_bytes(secret.as_bytes());
-    let key = format!("lictor_{secret}_{}", &check["sha256:".len()..][..8]);
+    let key = format!("lictor_{secret}_{}", check.get(7..15).unwrap());
     let store = serde_json::json!({"keys": [{"id": "test", "hash": digest_of_bytes(key.as_bytes()),
         "tenant": "default", "subject": {"type": "user", "id": "alice@example.com"},
         "agent": {"type": "agent", "id": "expense-report-v1"}, "roles": [],
@@ -212,8 +212,6 @@ impl Rig {
     /// Stops and returns the enforcement records.
     pub(crate) async fn stop(mut self) -> Vec<Value> {
         self.signal_stop();
-        // Idle connections of the client would keep the server waiting.
-        self.client = Client::builder(TokioExecutor::new()).build_http();
         self.server.take().unwrap().await.unwrap().unwrap();
         let _ = self.audit.close("test").await;
         let mut records = Vec::new();
@@ -233,6 +231,17 @@ impl Rig {
         records.retain(|record| record["kind"] == "enforcement");
         records
     }
+}
+
+/// One `GET` from a server that no rig has started.
+pub(crate) async fn get_from(address: &str, path: &str, key: &str) -> Answer {
+    let client: Client<HttpConnector, Full<Bytes>> =
+        Client::builder(TokioExecutor::new()).build_http();
+    let request = Request::get(format!("http://{address}{path}"))
+        .header("authorization", format!("Bearer {key}"))
+        .body(Full::default())
+        .unwrap();
+    read(client.request(request).await.unwrap()).await
 }
 
 async fn read(answer: http::Response<Incoming>) -> Answer {

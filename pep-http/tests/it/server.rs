@@ -1,10 +1,13 @@
 //! Health, the bound on requests at once, hanging up, and shutting down.
 
+use std::sync::Arc;
+
 use http::Method;
 use lictor_proto::decide::Outcome;
+use tokio::sync::Notify;
 
 use crate::decide::{Fake, allow};
-use crate::provider::{Script, json};
+use crate::provider::{Piece, Script, json};
 use crate::rig::{Rig, answered, hello, outcomes};
 
 #[tokio::test]
@@ -27,7 +30,7 @@ async fn one_request_too_many_is_refused() {
         config.max_in_flight_requests = 1;
     })
     .await;
-    let arrived = std::sync::Arc::new(tokio::sync::Notify::new());
+    let arrived = Arc::new(Notify::new());
     let tell = arrived.clone();
     rig.provider.on_request(move || tell.notify_one());
     let mut first = Box::pin(rig.chat(hello()));
@@ -59,14 +62,14 @@ async fn one_request_too_many_is_refused() {
 #[tokio::test]
 async fn calls_under_way_are_answered_before_the_end() {
     let mut rig = Rig::start(Fake::new(|call| Ok(allow(call))), Script::Never).await;
-    let gate = std::sync::Arc::new(tokio::sync::Notify::new());
-    let arrived = std::sync::Arc::new(tokio::sync::Notify::new());
+    let gate = Arc::new(Notify::new());
+    let arrived = Arc::new(Notify::new());
     let tell = arrived.clone();
     rig.provider.on_request(move || tell.notify_one());
     let frame = b"data: {\"choices\":[]}\n\ndata: [DONE]\n\n".to_vec();
     rig.provider.set(Script::Stream(vec![
-        crate::provider::Piece::Wait(gate.clone()),
-        crate::provider::Piece::Bytes(frame.clone()),
+        Piece::Wait(gate.clone()),
+        Piece::Bytes(frame.clone()),
     ]));
     let request = rig.request(Method::POST, "/v1/chat/completions", hello());
     let answering = rig.send_later(request);
@@ -75,6 +78,35 @@ async fn calls_under_way_are_answered_before_the_end() {
     gate.notify_one();
     assert_eq!(answering.await.unwrap().body, frame);
     assert_eq!(outcomes(&rig.stop().await), ["allowed", "forwarded"]);
+}
+
+#[tokio::test]
+async fn calls_that_outlast_the_drain_are_cut_off_and_told_so() {
+    let pieces = vec![
+        Piece::Bytes(b"data: {\"choices\":[]}\n\n".to_vec()),
+        Piece::Hang,
+    ];
+    for (script, status) in [(Script::Stream(pieces), 200), (Script::Never, 503)] {
+        let decide = Fake::new(|call| Ok(allow(call)));
+        let mut rig =
+            Rig::start_with(decide, script, |config, _| config.drain_timeout_ms = 20).await;
+        let arrived = Arc::new(Notify::new());
+        let tell = arrived.clone();
+        rig.provider.on_request(move || tell.notify_one());
+        let request = rig.request(Method::POST, "/v1/chat/completions", hello());
+        let answering = rig.send_later(request);
+        arrived.notified().await;
+        rig.signal_stop();
+        let answer = answering.await.unwrap();
+        assert_eq!(answer.status, status);
+        assert!(
+            answer.text().contains("\"code\":\"overloaded\""),
+            "{}",
+            answer.text()
+        );
+        assert_eq!(rig.decide.settlement().await.outcome, Outcome::Unknown);
+        assert_eq!(outcomes(&rig.stop().await), ["allowed", "failed"]);
+    }
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ pub(super) const ACTIONS: [ActionRow; 27] = [
     row("elicitation/create", &[Server]),
     row("llm/chat", &[Model]),
     row("llm/embed", &[Model]),
-    row("llm/other", &[Model]),
+    row("llm/other", &[Model, Server]),
     row("llm/responses", &[Model]),
     row("logging/setLevel", &[Server]),
     row("mcp/connect", &[Server]),

@@ -11,7 +11,12 @@ use super::output::Meter;
 use crate::engine::{EngineError, Fired, Outcome, Query, Scope, Shadow};
 
 /// Reads what the rules of `sites` said.
-pub(crate) fn read(answer: &Value, sites: &[Site], scopes: &BTreeMap<String, Scope>, query: &Query<'_>) -> Outcome {
+pub(crate) fn read(
+    answer: &Value,
+    sites: &[Site],
+    scopes: &BTreeMap<String, Scope>,
+    query: &Query<'_>,
+) -> Outcome {
     let mut outcome = Outcome::default();
     let mut meter = Meter::new(query.budget.output_bytes);
     let Value::Array(rules) = answer else {
@@ -23,7 +28,10 @@ pub(crate) fn read(answer: &Value, sites: &[Site], scopes: &BTreeMap<String, Sco
     });
     for copy in spoken {
         let Some((site, heads)) = site_of(copy, sites) else {
-            return Outcome::failed(EngineError::fatal("the policies gave an answer of another shape", ""));
+            return Outcome::failed(EngineError::fatal(
+                "the policies gave an answer of another shape",
+                "",
+            ));
         };
         if heads.is_empty() {
             let message = format!(
@@ -76,7 +84,9 @@ fn add(
         }
         Decision::Deny => enforce(reader.deny(head, site)?, site, &mut outcome.denies, shadows),
         Decision::Ask => enforce(reader.ask(head, site)?, site, &mut outcome.asks, shadows),
-        Decision::Obligations => enforce(reader.obligation(head, site)?, site, &mut outcome.obligations, shadows),
+        Decision::Obligations => {
+            enforce(reader.obligation(head, site)?, site, &mut outcome.obligations, shadows)
+        }
         Decision::Limits => enforce(reader.limit(head, site)?, site, &mut outcome.limits, shadows),
         Decision::Labels => outcome.labels.push(reader.label(head)?),
     }
@@ -105,7 +115,12 @@ fn sort(outcome: &mut Outcome) {
     outcome.asks.dedup();
     outcome.obligations.sort_by(|a, b| {
         let key = |duty: &crate::engine::Duty| {
-            (duty.obligation.id.clone(), duty.obligation.kind, duty.obligation.properties.text().to_owned(), duty.policy.clone())
+            (
+                duty.obligation.id.clone(),
+                duty.obligation.kind,
+                duty.obligation.properties.text().to_owned(),
+                duty.policy.clone(),
+            )
         };
         key(a).cmp(&key(b))
     });

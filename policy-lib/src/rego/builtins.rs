@@ -71,8 +71,18 @@ pub(crate) fn arity(name: &str) -> usize {
 /// Builtins that need no guard but may give no value for arguments that they do
 /// not like, where others report an error.
 const MAY_BE_UNDEFINED: &[&str] = &[
-    "array.slice", "bits.and", "bits.negate", "bits.or", "bits.rsh", "bits.xor", "json.filter", "json.remove",
-    "object.filter", "object.keys", "object.remove", "substring",
+    "array.slice",
+    "bits.and",
+    "bits.negate",
+    "bits.or",
+    "bits.rsh",
+    "bits.xor",
+    "json.filter",
+    "json.remove",
+    "object.filter",
+    "object.keys",
+    "object.remove",
+    "substring",
 ];
 
 /// Why a call has no result.
@@ -86,7 +96,8 @@ struct NoValue(&'static str);
 /// What the engine says.
 pub(crate) fn install(engine: &mut Engine, used: &BTreeSet<&'static str>) -> Result<(), String> {
     for name in used {
-        let guard = guards::of(name).or_else(|| MAY_BE_UNDEFINED.contains(name).then_some(anything as Guard));
+        let guard = guards::of(name)
+            .or_else(|| MAY_BE_UNDEFINED.contains(name).then_some(anything as Guard));
         if let Some(guard) = guard {
             wrap(engine, name, guard).map_err(|error| format!("builtin `{name}`: {error}"))?;
         }
@@ -108,7 +119,8 @@ struct Written {
 
 fn wrap(engine: &mut Engine, name: &'static str, guard: Guard) -> Result<(), String> {
     let Some(&(call, params)) = BUILTINS.get(name) else { return Ok(()) };
-    let source = Source::from_contents(name.to_owned(), name.to_owned()).map_err(|e| e.to_string())?;
+    let source =
+        Source::from_contents(name.to_owned(), name.to_owned()).map_err(|e| e.to_string())?;
     let span = Span { source, line: 1, col: 1, start: 0, end: 1 };
     let argument = || Ref::new(Expr::Null { span: span.clone(), value: Value::Null, eidx: 0 });
     let arguments = (0..params).map(|_| argument()).collect();
@@ -135,7 +147,16 @@ mod tests {
     #[test]
     fn every_builtin_is_sorted_into_allowed_or_refused() {
         assert_eq!(lookup("sprintf"), Known::Allowed("sprintf"));
-        for name in ["http.send", "rand.intn", "time.now_ns", "trace", "uuid.rfc4122", "io.jwt.decode", "opa.runtime", "__builtin_sets.union"] {
+        for name in [
+            "http.send",
+            "rand.intn",
+            "time.now_ns",
+            "trace",
+            "uuid.rfc4122",
+            "io.jwt.decode",
+            "opa.runtime",
+            "__builtin_sets.union",
+        ] {
             assert!(matches!(lookup(name), Known::Refused(_)), "{name}");
         }
         assert_eq!(lookup("crypto.sha256"), Known::Not);
@@ -147,10 +168,12 @@ mod tests {
     /// looked at and named in one of the two lists.
     #[test]
     fn every_allowed_builtin_is_guarded_or_known_to_be_small() {
-        let unknown: Vec<&str> =
-            names().filter(|name| guards::of(name).is_none() && !guards::BOUNDED.contains(name)).collect();
+        let unknown: Vec<&str> = names()
+            .filter(|name| guards::of(name).is_none() && !guards::BOUNDED.contains(name))
+            .collect();
         assert_eq!(unknown, Vec::<&str>::new());
-        let both: Vec<&&str> = guards::BOUNDED.iter().filter(|name| guards::of(name).is_some()).collect();
+        let both: Vec<&&str> =
+            guards::BOUNDED.iter().filter(|name| guards::of(name).is_some()).collect();
         assert_eq!(both, Vec::<&&str>::new());
     }
 }

@@ -17,8 +17,23 @@ const INPUT: &[(&str, &[&str])] = &[
     (
         "",
         &[
-            "call_id", "phase", "tenant", "questions", "subject", "agent", "delegation", "action", "credential",
-            "request_call_id", "executed", "resource", "context", "content", "session", "usage", "facts",
+            "call_id",
+            "phase",
+            "tenant",
+            "questions",
+            "subject",
+            "agent",
+            "delegation",
+            "action",
+            "credential",
+            "request_call_id",
+            "executed",
+            "resource",
+            "context",
+            "content",
+            "session",
+            "usage",
+            "facts",
         ],
     ),
     ("subject", PARTY),
@@ -31,7 +46,10 @@ const INPUT: &[(&str, &[&str])] = &[
     ("content.*", &["origin", "pointer", "media", "text"]),
     ("session", &["handle"]),
     ("usage", &["input_tokens", "max_output_tokens", "cost_usd_micros"]),
-    ("facts", &["subject", "agent", "resource", "session", "findings", "signals", "provenance", "time"]),
+    (
+        "facts",
+        &["subject", "agent", "resource", "session", "findings", "signals", "provenance", "time"],
+    ),
     ("facts.subject", &["attrs"]),
     ("facts.agent", &["attrs"]),
     ("facts.resource", &["attrs"]),
@@ -57,7 +75,8 @@ struct Map<'a> {
 pub(crate) fn check(policies: &[Policy], data: &Json, problems: &mut Vec<Diagnostic>) {
     let mut map = Map { data, rules: BTreeMap::new() };
     for policy in policies {
-        let names = policy.module.policy.iter().filter_map(|rule| head_name(rule)).map(|(name, _)| name);
+        let names =
+            policy.module.policy.iter().filter_map(|rule| head_name(rule)).map(|(name, _)| name);
         map.rules.entry(&policy.package).or_default().extend(names);
     }
     for policy in policies.iter().filter(|policy| !policy.test) {
@@ -77,7 +96,12 @@ pub(crate) fn check(policies: &[Policy], data: &Json, problems: &mut Vec<Diagnos
     }
 }
 
-fn check_reference(policy: &Policy, expr: &Expr, locals: &BTreeSet<&str>, map: &Map<'_>) -> Option<Diagnostic> {
+fn check_reference(
+    policy: &Policy,
+    expr: &Expr,
+    locals: &BTreeSet<&str>,
+    map: &Map<'_>,
+) -> Option<Diagnostic> {
     let (span, parts) = flatten(expr)?;
     let Some((Part::Name(root), rest)) = parts.split_first() else { return None };
     if locals.contains(root) {
@@ -89,14 +113,20 @@ fn check_reference(policy: &Policy, expr: &Expr, locals: &BTreeSet<&str>, map: &
         alias => match import_target(policy, alias)?.as_slice() {
             ["input", path @ ..] => path.to_vec(),
             _ => {
-                let start: Vec<Part<'_>> = absolute(policy, &[alias])?.into_iter().map(Part::Name).collect();
+                let start: Vec<Part<'_>> =
+                    absolute(policy, &[alias])?.into_iter().map(Part::Name).collect();
                 return map.check_data(policy, span, &[start.as_slice(), rest].concat());
             }
         },
     };
-    let path: Vec<Part<'_>> = prefix.into_iter().map(Part::Name).chain(rest.iter().copied()).collect();
+    let path: Vec<Part<'_>> =
+        prefix.into_iter().map(Part::Name).chain(rest.iter().copied()).collect();
     let (name, known) = unknown_member(&path)?;
-    let problem = Diagnostic::warning("rego_input", &policy.name, format!("the input has no `{name}` here: this is always undefined"));
+    let problem = Diagnostic::warning(
+        "rego_input",
+        &policy.name,
+        format!("the input has no `{name}` here: this is always undefined"),
+    );
     let problem = problem.at(span.line, super::source::column(&policy.text, span.start as usize));
     Some(match suggest(name, known.iter().copied()) {
         Some(meant) => problem.help(format!("did you mean `{meant}`?")),
@@ -110,7 +140,9 @@ fn unknown_member<'a>(path: &[Part<'a>]) -> Option<(&'a str, &'static [&'static 
     for part in path {
         let members = INPUT.iter().find(|(place, _)| *place == at).map(|(_, members)| *members);
         let step = match (part, members) {
-            (Part::Name(name), Some(members)) if !members.contains(name) => return Some((name, members)),
+            (Part::Name(name), Some(members)) if !members.contains(name) => {
+                return Some((name, members));
+            }
             (Part::Name(name), Some(_)) => *name,
             // Below this the input is open, or it is a list.
             _ => "*",
@@ -124,7 +156,12 @@ fn unknown_member<'a>(path: &[Part<'a>]) -> Option<(&'a str, &'static [&'static 
 }
 
 impl Map<'_> {
-    fn check_data(&self, policy: &Policy, span: &regorus::unstable::Span, parts: &[Part<'_>]) -> Option<Diagnostic> {
+    fn check_data(
+        &self,
+        policy: &Policy,
+        span: &regorus::unstable::Span,
+        parts: &[Part<'_>],
+    ) -> Option<Diagnostic> {
         let names: Vec<String> = parts
             .iter()
             .map_while(|part| match part {
@@ -133,19 +170,32 @@ impl Map<'_> {
             })
             .collect();
         let [first, ..] = names.as_slice() else { return None };
-        let under = self.rules.iter().filter(|(package, _)| names.starts_with(package)).max_by_key(|(p, _)| p.len());
+        let under = self
+            .rules
+            .iter()
+            .filter(|(package, _)| names.starts_with(package))
+            .max_by_key(|(p, _)| p.len());
         let missing = match under {
             Some((package, rules)) => {
                 let name = names.get(package.len())?;
-                let deeper = self.rules.keys().any(|other| other.len() > package.len() && names.starts_with(other.get(..package.len() + 1).unwrap_or_default()));
-                (!rules.contains(name.as_str()) && !deeper).then(|| format!("package `{}` has no rule `{name}`", package.join(".")))
+                let deeper = self.rules.keys().any(|other| {
+                    other.len() > package.len()
+                        && names.starts_with(other.get(..package.len() + 1).unwrap_or_default())
+                });
+                (!rules.contains(name.as_str()) && !deeper)
+                    .then(|| format!("package `{}` has no rule `{name}`", package.join(".")))
             }
             None => {
                 let package = self.rules.keys().any(|package| package.starts_with(&names));
-                (!package && self.data.get(first).is_none()).then(|| format!("there is no `{first}` in the data, and no such package"))
+                (!package && self.data.get(first).is_none())
+                    .then(|| format!("there is no `{first}` in the data, and no such package"))
             }
         }?;
-        let problem = Diagnostic::warning("rego_data_unknown", &policy.name, format!("{missing}: this is always undefined"));
+        let problem = Diagnostic::warning(
+            "rego_data_unknown",
+            &policy.name,
+            format!("{missing}: this is always undefined"),
+        );
         Some(problem.at(span.line, super::source::column(&policy.text, span.start as usize)))
     }
 }

@@ -61,7 +61,11 @@ struct Members<'a> {
 }
 
 impl Reader<'_> {
-    pub(crate) fn deny(&mut self, value: &Value, site: &Site) -> Result<Said<Denial>, ElementError> {
+    pub(crate) fn deny(
+        &mut self,
+        value: &Value,
+        site: &Site,
+    ) -> Result<Said<Denial>, ElementError> {
         let (reason, shadow) = match value {
             Value::String(message) => {
                 self.meter.spend(message.len())?;
@@ -74,7 +78,8 @@ impl Reader<'_> {
                 (reason, false)
             }
             _ => {
-                let members = self.members(value, &["id", "message", "detail", "shadow", "until"])?;
+                let members =
+                    self.members(value, &["id", "message", "detail", "shadow", "until"])?;
                 (self.reason(&members, site)?, self.shadow(&members)?)
             }
         };
@@ -104,7 +109,11 @@ impl Reader<'_> {
         Ok(Said { id: ask.reason.id.clone(), what: ask, shadow: self.shadow(&members)? })
     }
 
-    pub(crate) fn obligation(&mut self, value: &Value, site: &Site) -> Result<Said<Duty>, ElementError> {
+    pub(crate) fn obligation(
+        &mut self,
+        value: &Value,
+        site: &Site,
+    ) -> Result<Said<Duty>, ElementError> {
         let members = self.members(value, &["id", "type", "properties", "shadow", "until"])?;
         let id = self.id(&members)?;
         let kind = self.text(&members, "type")?.ok_or(ElementError::Missing("type"))?;
@@ -129,7 +138,11 @@ impl Reader<'_> {
         Ok(Said { id, what: duty, shadow: self.shadow(&members)? })
     }
 
-    pub(crate) fn limit(&mut self, value: &Value, site: &Site) -> Result<Said<LimitWant>, ElementError> {
+    pub(crate) fn limit(
+        &mut self,
+        value: &Value,
+        site: &Site,
+    ) -> Result<Said<LimitWant>, ElementError> {
         let known = ["id", "kind", "key", "max", "per", "unit", "shadow", "until"];
         let members = self.members(value, &known)?;
         let id = self.id(&members)?;
@@ -140,7 +153,9 @@ impl Reader<'_> {
             kind: self.word(&members, "kind", &["rate", "budget", "concurrent", "once"])?,
             max: match members.get("max") {
                 None => None,
-                Some(value) => Some(unsigned(value).ok_or_else(|| wrong("max", value, "a whole number"))?),
+                Some(value) => {
+                    Some(unsigned(value).ok_or_else(|| wrong("max", value, "a whole number"))?)
+                }
             },
             per: self.text(&members, "per")?,
             unit: self.word(&members, "unit", &["calls", "tokens", "usd_micros", "bytes"])?,
@@ -150,7 +165,9 @@ impl Reader<'_> {
     }
 
     pub(crate) fn label(&mut self, value: &Value) -> Result<String, ElementError> {
-        let Value::String(label) = value else { return Err(ElementError::Type(type_of(value), "a string")) };
+        let Value::String(label) = value else {
+            return Err(ElementError::Type(type_of(value), "a string"));
+        };
         if label.is_empty() || label.len() > MAX_LABEL_BYTES {
             let value = label.chars().take(80).collect();
             return Err(ElementError::Value { member: "labels", value, help: String::new() });
@@ -168,7 +185,11 @@ impl Reader<'_> {
         }
     }
 
-    fn members<'v>(&mut self, value: &'v Value, known: &[&'static str]) -> Result<Members<'v>, ElementError> {
+    fn members<'v>(
+        &mut self,
+        value: &'v Value,
+        known: &[&'static str],
+    ) -> Result<Members<'v>, ElementError> {
         let Value::Object(object) = value else {
             return Err(ElementError::Type(type_of(value), "an object"));
         };
@@ -201,10 +222,18 @@ impl Reader<'_> {
 
     fn checked_id(&mut self, id: &str) -> Result<String, ElementError> {
         self.meter.spend(id.len())?;
-        if is_id(id) && id.len() <= MAX_ID_BYTES { Ok(id.to_owned()) } else { Err(ElementError::Id(shown(id))) }
+        if is_id(id) && id.len() <= MAX_ID_BYTES {
+            Ok(id.to_owned())
+        } else {
+            Err(ElementError::Id(shown(id)))
+        }
     }
 
-    fn text(&mut self, members: &Members<'_>, name: &'static str) -> Result<Option<String>, ElementError> {
+    fn text(
+        &mut self,
+        members: &Members<'_>,
+        name: &'static str,
+    ) -> Result<Option<String>, ElementError> {
         match members.get(name) {
             None => Ok(None),
             Some(Value::String(text)) => {
@@ -325,9 +354,9 @@ fn expires(value: &Value) -> Result<u64, ElementError> {
         Value::String(text) => duration_s(text),
         other => unsigned(other),
     };
-    seconds
-        .filter(|seconds| (1..=MAX_EXPIRES_S).contains(seconds))
-        .ok_or_else(|| wrong("expires", value, "seconds or a text such as `15m`, `1h`, `2d`, up to a year"))
+    seconds.filter(|seconds| (1..=MAX_EXPIRES_S).contains(seconds)).ok_or_else(|| {
+        wrong("expires", value, "seconds or a text such as `15m`, `1h`, `2d`, up to a year")
+    })
 }
 
 fn duration_s(text: &str) -> Option<u64> {
@@ -363,7 +392,9 @@ mod tests {
 
     #[test]
     fn durations_have_one_unit() {
-        for (text, seconds) in [("90s", Some(90)), ("15m", Some(900)), ("1h", Some(3600)), ("2d", Some(172_800))] {
+        for (text, seconds) in
+            [("90s", Some(90)), ("15m", Some(900)), ("1h", Some(3600)), ("2d", Some(172_800))]
+        {
             assert_eq!(duration_s(text), seconds);
         }
         for text in ["", "h", "1", "1w", "-1h", "1.5h", "+1h", "99999999999999999999h"] {

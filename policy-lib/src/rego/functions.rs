@@ -33,7 +33,10 @@ impl<'a> Functions<'a> {
                     Rule::Default { args, .. } if !args.is_empty() => args.len(),
                     _ => continue,
                 };
-                let Some(name) = flatten(head_refr(rule)).and_then(|(_, parts)| names(&parts)) else { continue };
+                let Some(name) = flatten(head_refr(rule)).and_then(|(_, parts)| names(&parts))
+                else {
+                    continue;
+                };
                 let mut path: Vec<&str> = policy.package.iter().map(String::as_str).collect();
                 path.extend(name);
                 by_path.entry(path).or_default().push(Definition { policy, rule, params });
@@ -140,7 +143,11 @@ fn check_call<'a>(
     problems: &mut Vec<Diagnostic>,
 ) -> Option<Vec<&'a str>> {
     let Some(called) = flatten(call.function).and_then(|(_, parts)| names(&parts)) else {
-        problems.push(call.policy.error("rego_function", call.span, "what is called here is not a function"));
+        problems.push(call.policy.error(
+            "rego_function",
+            call.span,
+            "what is called here is not a function",
+        ));
         return None;
     };
     let name = called.join(".");
@@ -166,7 +173,8 @@ fn check_call<'a>(
 }
 
 fn unknown(functions: &Functions<'_>, call: Call<'_>, name: &str) -> Diagnostic {
-    let problem = call.policy.error("rego_function", call.span, format!("there is no function `{name}`"));
+    let problem =
+        call.policy.error("rego_function", call.span, format!("there is no function `{name}`"));
     let own: Vec<&str> = functions.by_path.keys().filter_map(|path| path.last().copied()).collect();
     match suggest(name, own).or_else(|| suggest(name, builtins::names())) {
         Some(meant) => problem.help(format!("did you mean `{meant}`?")),
@@ -203,8 +211,13 @@ fn check_recursion(
     }
     for path in left {
         for definition in functions.by_path.get(path).into_iter().flatten() {
-            let message = format!("function `{}` calls itself, or functions that do", path.join("."));
-            problems.push(definition.policy.error("rego_recursion", definition.rule.span(), message));
+            let message =
+                format!("function `{}` calls itself, or functions that do", path.join("."));
+            problems.push(definition.policy.error(
+                "rego_recursion",
+                definition.rule.span(),
+                message,
+            ));
         }
     }
 }

@@ -98,7 +98,12 @@ pub(crate) fn generate(policies: &[Policy], problems: &mut Vec<Diagnostic>) -> G
         if let Some(unit) = &policy.unit {
             copy_rules(policy, unit, &mut writer, &mut sites, problems);
         }
-        served.push(Served { name: policy.name.clone(), text: writer.text, own_lines, copies: writer.copies });
+        served.push(Served {
+            name: policy.name.clone(),
+            text: writer.text,
+            own_lines,
+            copies: writer.copies,
+        });
     }
     let aggregate = aggregate(&sites);
     Generated { served, sites, aggregate }
@@ -125,7 +130,11 @@ impl Writer {
     /// Copies a piece of the user's text so that its columns stay.
     fn copied(&mut self, piece: &str, token: &Token) {
         let lines = line_count(piece);
-        self.copies.push(Copied { served: self.lines + 1, original: token.line, lines: lines.saturating_sub(1) });
+        self.copies.push(Copied {
+            served: self.lines + 1,
+            original: token.line,
+            lines: lines.saturating_sub(1),
+        });
         for _ in 1..token.col {
             self.text.push(' ');
         }
@@ -135,8 +144,15 @@ impl Writer {
     }
 }
 
-fn copy_rules(policy: &Policy, unit: &str, writer: &mut Writer, sites: &mut Vec<Site>, problems: &mut Vec<Diagnostic>) {
-    let mut starts: Vec<usize> = policy.module.policy.iter().map(|rule| rule.span().start as usize).collect();
+fn copy_rules(
+    policy: &Policy,
+    unit: &str,
+    writer: &mut Writer,
+    sites: &mut Vec<Site>,
+    problems: &mut Vec<Diagnostic>,
+) {
+    let mut starts: Vec<usize> =
+        policy.module.policy.iter().map(|rule| rule.span().start as usize).collect();
     starts.push(policy.text.len());
     for (rule, end) in policy.module.policy.iter().zip(starts.iter().skip(1)) {
         let Some((name, true)) = head_name(rule) else { continue };
@@ -146,7 +162,11 @@ fn copy_rules(policy: &Policy, unit: &str, writer: &mut Writer, sites: &mut Vec<
         }
         let number = sites.len();
         if copy_rule(policy, rule, *end, (decision, number), writer).is_none() {
-            problems.push(policy.error("rego_form", rule.span(), format!("`{name}` cannot be read")));
+            problems.push(policy.error(
+                "rego_form",
+                rule.span(),
+                format!("`{name}` cannot be read"),
+            ));
             continue;
         }
         let line = rule.span().line;
@@ -175,9 +195,12 @@ fn copy_rule(
     writer: &mut Writer,
 ) -> Option<()> {
     let start = rule.span().start as usize;
-    let tokens: Vec<&Token> = policy.tokens.iter().filter(|t| t.start >= start && t.end <= end).collect();
+    let tokens: Vec<&Token> =
+        policy.tokens.iter().filter(|t| t.start >= start && t.end <= end).collect();
     let condition = condition_at(policy, &tokens);
-    let body = condition.map(|at| tokens.get(at + 1).copied()).map_or(Some(None), |body| body.map(Some))?;
+    let body = condition
+        .map(|at| tokens.get(at + 1).copied())
+        .map_or(Some(None), |body| body.map(Some))?;
     let is_set = matches!(rule, Rule::Spec { head: RuleHead::Set { .. }, .. });
     if !is_set && body.is_none() {
         return None;
@@ -245,7 +268,12 @@ fn without_prints(policy: &Policy, problems: &mut Vec<Diagnostic>) -> String {
     let mut bytes = policy.text.clone().into_bytes();
     for start in statements {
         if let Some(end) = call_end(policy, start) {
-            for (byte, new) in bytes.iter_mut().skip(start).take(end - start).zip("true".bytes().chain(std::iter::repeat(b' '))) {
+            for (byte, new) in bytes
+                .iter_mut()
+                .skip(start)
+                .take(end - start)
+                .zip("true".bytes().chain(std::iter::repeat(b' ')))
+            {
                 if *byte != b'\n' {
                     *byte = new;
                 }
@@ -308,9 +336,9 @@ fn asks(phase: Phase, site: &Site, sites: &[Site]) -> bool {
         // Without a rule of its own a unit lists what it allows.
         Phase::List => match site.decision {
             Decision::List => true,
-            Decision::Allow => {
-                !sites.iter().any(|other| other.unit == site.unit && other.decision == Decision::List)
-            }
+            Decision::Allow => !sites
+                .iter()
+                .any(|other| other.unit == site.unit && other.decision == Decision::List),
             _ => false,
         },
     }

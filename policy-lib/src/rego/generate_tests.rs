@@ -32,7 +32,10 @@ _lictor_allow contains {{\"at\": 1, \"v\": [true]}} if
         }
         let original = served.original_line(line);
         let own = text.lines().nth(original as usize - 1).unwrap_or_default();
-        assert!(own.ends_with(marker.trim_start()) || own.contains(marker.trim_start()), "{line} -> {original}: {marker:?}, {own:?}");
+        assert!(
+            own.ends_with(marker.trim_start()) || own.contains(marker.trim_start()),
+            "{line} -> {original}: {marker:?}, {own:?}"
+        );
     }
     assert_eq!(generated.sites[0].policy, "rego/u/a-b.rego:3");
     assert_eq!(generated.sites[0].id, "a_b.3");
@@ -43,7 +46,8 @@ _lictor_allow contains {{\"at\": 1, \"v\": [true]}} if
 fn the_aggregate_asks_each_copy_by_phase() {
     let text = "package lictor.u\nallow if true\ndeny contains \"x\"\nlabels contains \"x\"\nlist if true\n";
     let aggregate = generated(text).aggregate;
-    let lines: Vec<&str> = aggregate.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> =
+        aggregate.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let ask = |rule: &str| format!("[x | some x in data.lictor.u._lictor_{rule}],");
     assert_eq!(
         lines,

@@ -33,7 +33,9 @@ pub(crate) enum Refusal {
     TooLong,
     #[error("the number is too large")]
     Number,
-    #[error("the format asks for a field wider than {MAX_WIDTH_CHARS} characters, or for a digit that is none")]
+    #[error(
+        "the format asks for a field wider than {MAX_WIDTH_CHARS} characters, or for a digit that is none"
+    )]
     Width,
     #[error("YAML aliases are not followed")]
     Alias,
@@ -49,16 +51,72 @@ pub(crate) type Guard = fn(&[Value]) -> Result<(), Refusal>;
 /// Builtins whose result and time are bounded by their arguments.
 #[cfg(test)]
 pub(crate) const BOUNDED: &[&str] = &[
-    "abs", "array.reverse", "array.slice", "base64.decode", "base64.encode", "base64.is_valid",
-    "base64url.decode", "base64url.encode", "base64url.encode_no_pad", "bits.and", "bits.negate", "bits.or",
-    "bits.rsh", "bits.xor", "ceil", "contains", "count", "endswith", "floor", "glob.match", "glob.quote_meta",
-    "graph.reachable", "hex.decode", "hex.encode", "intersection", "is_array", "is_boolean", "is_null",
-    "is_number", "is_object", "is_set", "is_string", "json.filter", "json.remove", "lower", "max", "min",
-    "net.cidr_contains", "net.cidr_is_valid", "object.filter", "object.get", "object.keys", "object.remove",
-    "object.subset", "object.union", "object.union_n", "round", "semver.compare", "semver.is_valid", "sort",
-    "startswith", "strings.reverse", "substring", "sum", "time.parse_duration_ns", "time.parse_ns",
-    "time.parse_rfc3339_ns", "trim_prefix", "trim_space", "trim_suffix", "type_name", "upper",
-    "urlquery.decode", "urlquery.decode_object", "urlquery.encode", "urlquery.encode_object",
+    "abs",
+    "array.reverse",
+    "array.slice",
+    "base64.decode",
+    "base64.encode",
+    "base64.is_valid",
+    "base64url.decode",
+    "base64url.encode",
+    "base64url.encode_no_pad",
+    "bits.and",
+    "bits.negate",
+    "bits.or",
+    "bits.rsh",
+    "bits.xor",
+    "ceil",
+    "contains",
+    "count",
+    "endswith",
+    "floor",
+    "glob.match",
+    "glob.quote_meta",
+    "graph.reachable",
+    "hex.decode",
+    "hex.encode",
+    "intersection",
+    "is_array",
+    "is_boolean",
+    "is_null",
+    "is_number",
+    "is_object",
+    "is_set",
+    "is_string",
+    "json.filter",
+    "json.remove",
+    "lower",
+    "max",
+    "min",
+    "net.cidr_contains",
+    "net.cidr_is_valid",
+    "object.filter",
+    "object.get",
+    "object.keys",
+    "object.remove",
+    "object.subset",
+    "object.union",
+    "object.union_n",
+    "round",
+    "semver.compare",
+    "semver.is_valid",
+    "sort",
+    "startswith",
+    "strings.reverse",
+    "substring",
+    "sum",
+    "time.parse_duration_ns",
+    "time.parse_ns",
+    "time.parse_rfc3339_ns",
+    "trim_prefix",
+    "trim_space",
+    "trim_suffix",
+    "type_name",
+    "upper",
+    "urlquery.decode",
+    "urlquery.decode_object",
+    "urlquery.encode",
+    "urlquery.encode_object",
 ];
 
 /// The guard of a builtin, if it needs one.
@@ -90,7 +148,8 @@ pub(crate) fn of(name: &str) -> Option<Guard> {
         "regex.replace" => regex_replace,
         "graph.reachable_paths" => super::paths::guard,
         "walk" => walk,
-        "time.add_date" | "time.clock" | "time.date" | "time.diff" | "time.format" | "time.weekday" => zone,
+        "time.add_date" | "time.clock" | "time.date" | "time.diff" | "time.format"
+        | "time.weekday" => zone,
         _ => return None,
     })
 }
@@ -98,7 +157,7 @@ pub(crate) fn of(name: &str) -> Option<Guard> {
 const TOO_MANY: Refusal = Refusal::TooLarge { limit: MAX_ITEMS, unit: "elements" };
 const TOO_LONG_TEXT: Refusal = Refusal::TooLarge { limit: MAX_TEXT_BYTES, unit: "bytes" };
 
-fn text<'a>(args: &'a [Value], index: usize) -> Option<&'a str> {
+fn text(args: &[Value], index: usize) -> Option<&str> {
     match args.get(index) {
         Some(Value::String(text)) => Some(text),
         _ => None,
@@ -116,9 +175,11 @@ fn at_most(amount: Option<usize>, limit: usize, refusal: Refusal) -> Result<(), 
 /// An integer of 64 bits. What is no number at all the builtin refuses itself.
 fn integer(args: &[Value], index: usize) -> Result<i128, Refusal> {
     match args.get(index) {
-        Some(Value::Number(number)) if number.is_integer() => {
-            number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from)).ok_or(Refusal::Number)
-        }
+        Some(Value::Number(number)) if number.is_integer() => number
+            .as_i64()
+            .map(i128::from)
+            .or_else(|| number.as_u64().map(i128::from))
+            .ok_or(Refusal::Number),
         _ => Ok(0),
     }
 }
@@ -130,16 +191,21 @@ fn range(args: &[Value]) -> Result<(), Refusal> {
 }
 
 fn cidr(args: &[Value]) -> Result<(), Refusal> {
-    let Some((address, prefix)) = text(args, 0).and_then(|block| block.split_once('/')) else { return Ok(()) };
+    let Some((address, prefix)) = text(args, 0).and_then(|block| block.split_once('/')) else {
+        return Ok(());
+    };
     let width: u32 = if address.contains(':') { 128 } else { 32 };
     let Ok(prefix) = prefix.parse::<u32>() else { return Ok(()) };
-    let hosts = 1usize.checked_shl(width.saturating_sub(prefix)).filter(|_| width.saturating_sub(prefix) < usize::BITS);
+    let hosts = 1usize
+        .checked_shl(width.saturating_sub(prefix))
+        .filter(|_| width.saturating_sub(prefix) < usize::BITS);
     at_most(hosts, MAX_ITEMS, TOO_MANY)
 }
 
 fn shift(args: &[Value]) -> Result<(), Refusal> {
     let by = u64::try_from(integer(args, 1)?).unwrap_or(0);
-    let small = by <= MAX_SHIFT_BITS && args.first().is_some_and(|value| bits(value) <= MAX_NUMBER_BITS);
+    let small =
+        by <= MAX_SHIFT_BITS && args.first().is_some_and(|value| bits(value) <= MAX_NUMBER_BITS);
     if small { Ok(()) } else { Err(Refusal::Number) }
 }
 
@@ -176,18 +242,24 @@ fn replaced(text: usize, occurrences: usize, old: usize, new: usize) -> Option<u
 }
 
 fn replace(args: &[Value]) -> Result<(), Refusal> {
-    let (Some(subject), Some(old), Some(new)) = (text(args, 0), text(args, 1), text(args, 2)) else { return Ok(()) };
+    let (Some(subject), Some(old), Some(new)) = (text(args, 0), text(args, 1), text(args, 2))
+    else {
+        return Ok(());
+    };
     let result = replaced(subject.len(), subject.matches(old).count(), old.len(), new.len());
     at_most(result, MAX_TEXT_BYTES, TOO_LONG_TEXT)
 }
 
 /// The replacements follow each other, so that each can feed the next.
 fn replace_n(args: &[Value]) -> Result<(), Refusal> {
-    let (Some(Value::Object(pairs)), Some(subject)) = (args.first(), text(args, 1)) else { return Ok(()) };
+    let (Some(Value::Object(pairs)), Some(subject)) = (args.first(), text(args, 1)) else {
+        return Ok(());
+    };
     let mut subject = subject.to_owned();
     for pair in pairs.iter_sorted() {
         let (Value::String(old), Value::String(new)) = pair else { return Ok(()) };
-        let result = replaced(subject.len(), subject.matches(old.as_ref()).count(), old.len(), new.len());
+        let result =
+            replaced(subject.len(), subject.matches(old.as_ref()).count(), old.len(), new.len());
         at_most(result, MAX_TEXT_BYTES, TOO_LONG_TEXT)?;
         subject = subject.replace(old.as_ref(), new);
     }
@@ -212,7 +284,11 @@ fn sprintf(args: &[Value]) -> Result<(), Refusal> {
             rest.next();
             continue;
         }
-        let width: String = verb.chars().take_while(|c| *c == '.' || c.is_numeric()).filter(|c| *c != '.').collect();
+        let width: String = verb
+            .chars()
+            .take_while(|c| *c == '.' || c.is_numeric())
+            .filter(|c| *c != '.')
+            .collect();
         let width = if width.is_empty() { 0 } else { width.parse().map_err(|_| Refusal::Width)? };
         if width > MAX_WIDTH_CHARS {
             return Err(Refusal::Width);
@@ -225,14 +301,19 @@ fn sprintf(args: &[Value]) -> Result<(), Refusal> {
 }
 
 fn written_number(args: &[Value]) -> Result<(), Refusal> {
-    if args.iter().all(|value| bits(value) <= MAX_NUMBER_BITS) { Ok(()) } else { Err(Refusal::Number) }
+    if args.iter().all(|value| bits(value) <= MAX_NUMBER_BITS) {
+        Ok(())
+    } else {
+        Err(Refusal::Number)
+    }
 }
 
 /// Whether a number's text has a size that can be worked with.
 fn readable_number(text: &str) -> bool {
     let (digits, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let exponent: String = exponent.chars().filter(char::is_ascii_digit).collect();
-    let small = exponent.is_empty() || exponent.parse::<u32>().is_ok_and(|exponent| exponent <= MAX_EXPONENT);
+    let small = exponent.is_empty()
+        || exponent.parse::<u32>().is_ok_and(|exponent| exponent <= MAX_EXPONENT);
     small && digits.len() <= MAX_EXPONENT as usize
 }
 
@@ -285,7 +366,8 @@ fn parsed_yaml(args: &[Value]) -> Result<(), Refusal> {
     let aliased = text.match_indices('*').any(|(at, _)| {
         let before = text.get(..at).and_then(|head| head.chars().next_back());
         let after = text.get(at + 1..).and_then(|tail| tail.chars().next());
-        before.is_none_or(|c| c.is_whitespace() || "[{,:-".contains(c)) && after.is_some_and(|c| !c.is_whitespace())
+        before.is_none_or(|c| c.is_whitespace() || "[{,:-".contains(c))
+            && after.is_some_and(|c| !c.is_whitespace())
     });
     if aliased { Err(Refusal::Alias) } else { Ok(()) }
 }
@@ -330,7 +412,9 @@ fn walk(args: &[Value]) -> Result<(), Refusal> {
 
 fn zone(args: &[Value]) -> Result<(), Refusal> {
     let local = |arg: &Value| match arg {
-        Value::Array(parts) => matches!(parts.get(1), Some(Value::String(zone)) if zone.as_ref() == "Local"),
+        Value::Array(parts) => {
+            matches!(parts.get(1), Some(Value::String(zone)) if zone.as_ref() == "Local")
+        }
         _ => false,
     };
     if args.iter().any(local) { Err(Refusal::LocalTime) } else { Ok(()) }

@@ -27,7 +27,14 @@ fn ranges_end_at_their_edge() {
 
 #[test]
 fn address_blocks_end_at_their_edge() {
-    for (block, fits) in [("10.0.0.0/16", true), ("10.0.0.0/15", false), ("::/112", true), ("::/111", false), ("::/0", false), ("x", true)] {
+    for (block, fits) in [
+        ("10.0.0.0/16", true),
+        ("10.0.0.0/15", false),
+        ("::/112", true),
+        ("::/111", false),
+        ("::/0", false),
+        ("x", true),
+    ] {
         assert_eq!(ok("net.cidr_expand", &format!("[\"{block}\"]")), fits, "{block}");
     }
 }
@@ -56,7 +63,13 @@ fn texts_end_at_their_edge() {
     assert!(ok("replace", &format!("[\"aa\", \"a\", \"{half}\"]")));
     assert!(!ok("replace", &format!("[\"aaa\", \"a\", \"{half}\"]")));
     assert!(!ok("replace", &format!("[\"aa\", \"\", \"{half}\"]")));
-    assert!(!ok("strings.replace_n", &format!("[{{\"a\": \"bb\", \"b\": \"cc\", \"c\": \"{}\"}}, \"a\"]", long(MAX_TEXT_BYTES / 3))));
+    assert!(!ok(
+        "strings.replace_n",
+        &format!(
+            "[{{\"a\": \"bb\", \"b\": \"cc\", \"c\": \"{}\"}}, \"a\"]",
+            long(MAX_TEXT_BYTES / 3)
+        )
+    ));
     assert!(!ok("concat", &format!("[\"{half}\", [1, 2, 3]]")));
     assert!(ok("split", &format!("[\"{}\", \"\"]", long(MAX_ITEMS - 2))));
     assert!(!ok("split", &format!("[\"{}\", \"\"]", long(MAX_ITEMS))));
@@ -79,13 +92,22 @@ fn regular_expressions_are_bounded() {
     assert!(ok("regex.find_n", &format!("[\"a\", \"{}\", -1]", long(MAX_MATCHED_BYTES))));
     assert!(!ok("regex.find_n", &format!("[\"a\", \"{}\", -1]", long(MAX_MATCHED_BYTES + 1))));
     assert!(!ok("regex.replace", &format!("[\"{}\", \"x\", \"{}\"]", long(100_000), long(100))));
-    assert!(!ok("regex.replace", &format!("[\"{}\", \"x*\", \"{}\"]", long(100_000), "$0".repeat(40))));
+    assert!(!ok(
+        "regex.replace",
+        &format!("[\"{}\", \"x*\", \"{}\"]", long(100_000), "$0".repeat(40))
+    ));
     assert!(ok("regex.replace", &format!("[\"{}\", \"x\", \"***\"]", long(100_000))));
 }
 
 #[test]
 fn numbers_in_texts_are_bounded() {
-    for (text, fits) in [("1e400", true), ("1e401", false), ("-1.5E+3", true), ("1e99999999999", false), ("abc", true)] {
+    for (text, fits) in [
+        ("1e400", true),
+        ("1e401", false),
+        ("-1.5E+3", true),
+        ("1e99999999999", false),
+        ("abc", true),
+    ] {
         assert_eq!(ok("to_number", &format!("[\"{text}\"]")), fits, "{text}");
     }
     assert!(!ok("units.parse", &format!("[\"{}Ki\"]", "9".repeat(401))));
@@ -93,14 +115,23 @@ fn numbers_in_texts_are_bounded() {
 
 #[test]
 fn yaml_aliases_are_seen_and_stars_are_not_mistaken() {
-    for (text, fits) in [("a: *b", false), ("[*b]", false), ("- *b", false), ("a: 2 * 3", true), ("a: x*y", true), ("*b", false)] {
+    for (text, fits) in [
+        ("a: *b", false),
+        ("[*b]", false),
+        ("- *b", false),
+        ("a: 2 * 3", true),
+        ("a: x*y", true),
+        ("*b", false),
+    ] {
         assert_eq!(ok("yaml.unmarshal", &format!("[\"{text}\"]")), fits, "{text}");
     }
 }
 
 #[test]
 fn patches_copy_a_few_times_only() {
-    let copies = |n: usize| format!("[{{}}, [{}]]", vec![r#"{"op": "copy", "from": "", "path": "/a"}"#; n].join(","));
+    let copies = |n: usize| {
+        format!("[{{}}, [{}]]", vec![r#"{"op": "copy", "from": "", "path": "/a"}"#; n].join(","))
+    };
     assert!(ok("json.patch", &copies(MAX_COPIES)));
     assert!(!ok("json.patch", &copies(MAX_COPIES + 1)));
 }
@@ -120,8 +151,14 @@ fn collections_end_at_their_edge() {
 #[test]
 fn indentation_counts() {
     let many = format!("[{}]", vec!["1"; 2000].join(","));
-    assert!(ok("json.marshal_with_options", &format!("[{many}, {{\"indent\": \"  \", \"pretty\": true}}]")));
-    assert!(!ok("json.marshal_with_options", &format!("[{many}, {{\"indent\": \"{}\"}}]", long(1000))));
+    assert!(ok(
+        "json.marshal_with_options",
+        &format!("[{many}, {{\"indent\": \"  \", \"pretty\": true}}]")
+    ));
+    assert!(!ok(
+        "json.marshal_with_options",
+        &format!("[{many}, {{\"indent\": \"{}\"}}]", long(1000))
+    ));
 }
 
 #[test]

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use lictor_proto::call::{Call, Content, Context, Credential, CredentialKind, Party, Question, Usage};
+use lictor_proto::call::{
+    Call, Content, Context, Credential, CredentialKind, Party, Question, Usage,
+};
 use lictor_proto::decision::{Confidentiality, Finding, Integrity, Labels};
 use lictor_proto::facts::{Facts, SessionFacts, SessionKind, Signals};
 use lictor_proto::json::{Node, Value as NodeValue};
@@ -22,7 +24,9 @@ pub fn value_from_node(node: &Node) -> Value {
             (None, None) => number.as_f64().map_or(Value::Null, Value::from),
         },
         NodeValue::String(text) => Value::from(&**text),
-        NodeValue::Array(items) => Value::from(items.iter().map(value_from_node).collect::<Vec<_>>()),
+        NodeValue::Array(items) => {
+            Value::from(items.iter().map(value_from_node).collect::<Vec<_>>())
+        }
         NodeValue::Object(members) => {
             let members = members.iter().map(|m| (Value::from(&*m.key), value_from_node(&m.value)));
             Value::from(members.collect::<BTreeMap<_, _>>())
@@ -40,13 +44,16 @@ fn value_from_json(json: &serde_json::Value) -> Value {
             (None, None) => number.as_f64().map_or(Value::Null, Value::from),
         },
         serde_json::Value::String(text) => Value::from(text.as_str()),
-        serde_json::Value::Array(items) => Value::from(items.iter().map(value_from_json).collect::<Vec<_>>()),
+        serde_json::Value::Array(items) => {
+            Value::from(items.iter().map(value_from_json).collect::<Vec<_>>())
+        }
         serde_json::Value::Object(members) => object_of(members),
     }
 }
 
 fn object_of(members: &serde_json::Map<String, serde_json::Value>) -> Value {
-    let members = members.iter().map(|(key, value)| (Value::from(key.as_str()), value_from_json(value)));
+    let members =
+        members.iter().map(|(key, value)| (Value::from(key.as_str()), value_from_json(value)));
     Value::from(members.collect::<BTreeMap<_, _>>())
 }
 
@@ -86,7 +93,9 @@ keys! {
 }
 
 fn object<const N: usize>(members: [(&Value, Value); N]) -> Value {
-    Value::from(members.into_iter().map(|(key, value)| (key.clone(), value)).collect::<BTreeMap<_, _>>())
+    Value::from(
+        members.into_iter().map(|(key, value)| (key.clone(), value)).collect::<BTreeMap<_, _>>(),
+    )
 }
 
 fn list<T>(items: &[T], value: impl Fn(&T) -> Value) -> Value {
@@ -120,20 +129,28 @@ impl Keys {
             (&self.agent, optional(call.agent.as_ref(), |party| self.party(party))),
             (&self.delegation, list(&call.delegation, |party| self.party(party))),
             (&self.action, object([(&self.name, text(&call.action.name))])),
-            (&self.credential, optional(call.credential.as_ref(), |credential| self.credential(credential))),
+            (
+                &self.credential,
+                optional(call.credential.as_ref(), |credential| self.credential(credential)),
+            ),
             (&self.request_call_id, optional(call.request_call_id.as_ref(), |id| text(id))),
             (&self.executed, Value::Bool(call.executed)),
             (
                 &self.resource,
                 optional(call.resource.as_ref(), |resource| {
-                    object([(&self.typed, text(resource.kind.as_str())), (&self.id, text(&resource.id))])
+                    object([
+                        (&self.typed, text(resource.kind.as_str())),
+                        (&self.id, text(&resource.id)),
+                    ])
                 }),
             ),
             (&self.context, self.context(&call.context)),
             (&self.content, list(&call.content, |content| self.content(content))),
             (
                 &self.session,
-                optional(call.session.as_ref(), |session| object([(&self.handle, text(&session.handle))])),
+                optional(call.session.as_ref(), |session| {
+                    object([(&self.handle, text(&session.handle))])
+                }),
             ),
             (&self.usage, self.usage(call.usage)),
             (&self.facts, self.facts(facts)),
@@ -187,7 +204,8 @@ impl Keys {
 
     fn facts(&self, facts: &Facts) -> Value {
         let attributes = |attrs| object([(&self.attrs, object_of(attrs))]);
-        let provenance = facts.provenance.iter().map(|(k, v)| (Value::from(k.as_str()), value_from_json(v)));
+        let provenance =
+            facts.provenance.iter().map(|(k, v)| (Value::from(k.as_str()), value_from_json(v)));
         object([
             (&self.subject, attributes(&facts.subject.attrs)),
             (&self.agent, attributes(&facts.agent.attrs)),

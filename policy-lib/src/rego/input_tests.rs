@@ -54,11 +54,20 @@ fn every_phase_and_kind_has_its_name() {
         let call = Call { phase, ..Call::default() };
         assert_eq!(input_value(&call, &Facts::default()), by_text(&call, &Facts::default()));
     }
-    for kind in [CredentialKind::Jwt, CredentialKind::ApiKey, CredentialKind::Mtls, CredentialKind::Spiffe, CredentialKind::Peer] {
-        let call = Call { credential: Some(Credential { kind, id: "x".to_owned() }), ..Call::default() };
+    for kind in [
+        CredentialKind::Jwt,
+        CredentialKind::ApiKey,
+        CredentialKind::Mtls,
+        CredentialKind::Spiffe,
+        CredentialKind::Peer,
+    ] {
+        let call =
+            Call { credential: Some(Credential { kind, id: "x".to_owned() }), ..Call::default() };
         assert_eq!(input_value(&call, &Facts::default()), by_text(&call, &Facts::default()));
     }
-    for kind in [ResourceKind::Tool, ResourceKind::Model, ResourceKind::Server, ResourceKind::Memory] {
+    for kind in
+        [ResourceKind::Tool, ResourceKind::Model, ResourceKind::Server, ResourceKind::Memory]
+    {
         let resource = Some(lictor_proto::call::Resource { kind, id: "x".to_owned() });
         let call = Call { resource, ..Call::default() };
         assert_eq!(input_value(&call, &Facts::default()), by_text(&call, &Facts::default()));

@@ -12,7 +12,7 @@ use super::input::value_from_node;
 use super::names::RESERVED;
 use super::place::{Place, engine_message};
 use super::source::{MAX_FILE_BYTES, Policy, parse_all, parse_data};
-use super::{RegoSource, builtins, constants, dangling, functions, references, run, shape};
+use super::{RegoSource, builtins, constants, dangling, depth, functions, references, run, shape};
 use crate::diagnostic::{Diagnostic, Level};
 
 /// Everything that was read and found good.
@@ -35,7 +35,11 @@ pub(crate) fn load(source: &RegoSource<'_>) -> (Option<Loaded>, Vec<Diagnostic>)
     references::check_data(&policies, &data, &mut problems);
     dangling::check(&policies, &data, &mut problems);
     let used = functions::check(&policies, &mut problems);
-    analyze(&policies, &mut problems);
+    depth::check(&policies, &mut problems);
+    // What nests too deep could overflow the stack of the analysis too.
+    if !problems.iter().any(|problem| problem.code == "rego_recursion") {
+        analyze(&policies, &mut problems);
+    }
     let generated = generate(&policies, &mut problems);
     let loaded = if failed(&problems) {
         None

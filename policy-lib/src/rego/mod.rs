@@ -5,8 +5,8 @@
 //!
 //! - `source`, `place`, `walk`: texts to parsed policies; places in them; walking
 //!   their rules. `names` is the closed vocabulary.
-//! - `shape`, `references`, `dangling`, `functions`: the load checks on what was
-//!   parsed.
+//! - `shape`, `references`, `dangling`, `functions`, `depth` (over `graph`): the load
+//!   checks on what was parsed.
 //! - `builtins`, `guards`, `weigh`, `paths`: which of the engine's functions may be
 //!   called, and with how large arguments.
 //! - `generate`: the texts that are served, with a copy of every decision rule.
@@ -24,9 +24,11 @@ mod answer;
 mod builtins;
 mod constants;
 mod dangling;
+mod depth;
 mod elements;
 mod functions;
 mod generate;
+mod graph;
 mod guards;
 pub mod input;
 mod load;
@@ -97,7 +99,9 @@ impl RegoEngine {
 
 impl std::fmt::Debug for RegoEngine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RegoEngine").field("sites", &self.generated.sites.len()).finish_non_exhaustive()
+        f.debug_struct("RegoEngine")
+            .field("sites", &self.generated.sites.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -111,7 +115,8 @@ impl Engine for RegoEngine {
     }
 
     fn evaluate(&self, query: &Query<'_>) -> Outcome {
-        let Some((_, path)) = self.paths.iter().find(|(phase, _)| *phase == query.call.phase) else {
+        let Some((_, path)) = self.paths.iter().find(|(phase, _)| *phase == query.call.phase)
+        else {
             return Outcome::failed(EngineError::fatal("no rule answers for this phase", ""));
         };
         let mut interpreter = self.interpreter.clone();

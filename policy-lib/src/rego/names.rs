@@ -49,7 +49,9 @@ impl Decision {
         match self {
             Self::Allow => "`allow if ...` or `allow contains \"id\" if ...`",
             Self::Deny => "`deny contains {\"id\": ..., \"message\": ...} if ...`",
-            Self::Ask => "`ask contains {\"id\": ..., \"message\": ..., \"approvers\": [...]} if ...`",
+            Self::Ask => {
+                "`ask contains {\"id\": ..., \"message\": ..., \"approvers\": [...]} if ...`"
+            }
             Self::Obligations => {
                 "`obligations contains {\"id\": ..., \"type\": ..., \"properties\": {...}} if ...`"
             }
@@ -84,7 +86,9 @@ pub(crate) fn is_unit(name: &str) -> bool {
 /// `[a-z0-9_.]+`, the form of every id in a decision.
 pub(crate) fn is_id(text: &str) -> bool {
     !text.is_empty()
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'.')
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'.')
 }
 
 /// A name that needs no quotes in a Rego reference.

@@ -141,8 +141,13 @@ mod tests {
         for text in ["18446744073709551615", "-9223372036854775808", "0", "1.5", "-2.25"] {
             assert_eq!(written(&Value::from_json_str(text).unwrap()).as_deref(), Ok(text));
         }
-        for text in ["18446744073709551616", "-9223372036854775809", "100000000000000000000000000000000000"] {
-            assert_eq!(written(&Value::from_numeric_string(text).unwrap()), Err(OutputError::Integer));
+        for text in
+            ["18446744073709551616", "-9223372036854775809", "100000000000000000000000000000000000"]
+        {
+            assert_eq!(
+                written(&Value::from_numeric_string(text).unwrap()),
+                Err(OutputError::Integer)
+            );
         }
         let huge = Value::from_numeric_string(&"9".repeat(4000)).unwrap();
         assert_eq!(written(&huge), Err(OutputError::Integer));
@@ -167,7 +172,8 @@ mod tests {
     fn members_are_sorted_and_sets_are_arrays() {
         let value = Value::from_json_str(r#"{"b":[1,"x\n"],"a":null}"#).unwrap();
         assert_eq!(written(&value).as_deref(), Ok(r#"{"a":null,"b":[1,"x\n"]}"#));
-        let keyed = Value::from(std::collections::BTreeMap::from([(Value::from(1u64), Value::Null)]));
+        let keyed =
+            Value::from(std::collections::BTreeMap::from([(Value::from(1u64), Value::Null)]));
         assert_eq!(written(&keyed), Err(OutputError::Key));
     }
 }

@@ -17,7 +17,9 @@ enum Step<'a> {
 
 /// Refuses graphs with too many or too long paths.
 pub(crate) fn guard(args: &[Value]) -> Result<(), Refusal> {
-    let (Some(Value::Object(graph)), Some(start)) = (args.first(), args.get(1)) else { return Ok(()) };
+    let (Some(Value::Object(graph)), Some(start)) = (args.first(), args.get(1)) else {
+        return Ok(());
+    };
     let mut todo: Vec<Step<'_>> = neighbours(start).into_iter().map(Step::Enter).collect();
     let mut on_path: BTreeSet<&Value> = BTreeSet::new();
     let mut steps = 0usize;
@@ -58,7 +60,9 @@ mod tests {
         let mut text = String::from("{");
         for i in 0..n {
             let next = i + 1;
-            text.push_str(&format!("\"n{i}\":[\"a{i}\",\"b{i}\"],\"a{i}\":[\"n{next}\"],\"b{i}\":[\"n{next}\"],"));
+            text.push_str(&format!(
+                "\"n{i}\":[\"a{i}\",\"b{i}\"],\"a{i}\":[\"n{next}\"],\"b{i}\":[\"n{next}\"],"
+            ));
         }
         text.push_str(&format!("\"n{n}\":[]}}"));
         Value::from_json_str(&text).unwrap()

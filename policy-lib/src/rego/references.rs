@@ -10,7 +10,9 @@ use regorus::unstable::{Expr, Ref, Rule, RuleBody, RuleHead};
 use super::functions::{absolute, import_target};
 use super::names::{Decision, RESERVED, ROOT};
 use super::source::Policy;
-use super::walk::{Node, Part, flatten, head_name, head_refr, walk_expr, walk_outside, walk_query, walk_rule};
+use super::walk::{
+    Node, Part, flatten, head_name, head_refr, walk_expr, walk_outside, walk_query, walk_rule,
+};
 use crate::diagnostic::Diagnostic;
 
 /// Checks every reference of every file.
@@ -30,6 +32,14 @@ pub(crate) fn check(policies: &[Policy], problems: &mut Vec<Diagnostic>) {
                     locals.insert(name);
                 }
             });
+            if let Some(name) = ["input", "data"].into_iter().find(|name| locals.contains(name)) {
+                let message = format!("`{name}` is used for a variable");
+                problems.push(
+                    policy
+                        .error("rego_reference", rule.span(), message)
+                        .help("give it another name"),
+                );
+            }
             walk_rule(rule, &mut |node| match node {
                 Node::Reference(expr) => {
                     check_name(policy, expr, problems);
@@ -56,8 +66,12 @@ fn check_heads(policies: &[Policy], problems: &mut Vec<Diagnostic>) {
             let Rule::Spec { head, bodies, .. } = rule.as_ref() else { continue };
             let (said, args): (Vec<&Expr>, &[_]) = match head {
                 RuleHead::Set { key, .. } => (key.iter().map(|key| key.as_ref()).collect(), &[]),
-                RuleHead::Compr { assign, .. } => (assign.iter().map(|a| a.value.as_ref()).collect(), &[]),
-                RuleHead::Func { args, assign, .. } => (assign.iter().map(|a| a.value.as_ref()).collect(), args),
+                RuleHead::Compr { assign, .. } => {
+                    (assign.iter().map(|a| a.value.as_ref()).collect(), &[])
+                }
+                RuleHead::Func { args, assign, .. } => {
+                    (assign.iter().map(|a| a.value.as_ref()).collect(), args)
+                }
             };
             let known = names_of(bodies, args);
             for expr in said {
@@ -75,7 +89,9 @@ fn names_of<'a>(bodies: &'a [RuleBody], args: &'a [Ref<Expr>]) -> BTreeSet<&'a s
             known.insert(name);
         }
         Node::Reference(expr) => {
-            if let Some(Part::Name(name)) = flatten(expr).and_then(|(_, parts)| parts.first().copied()) {
+            if let Some(Part::Name(name)) =
+                flatten(expr).and_then(|(_, parts)| parts.first().copied())
+            {
                 known.insert(name);
             }
         }
@@ -100,12 +116,15 @@ fn check_head(
         let Some(Part::Name(name)) = parts.first() else { return };
         if *name == "_" {
             if decides && policy.is_unit() {
-                let problem = policy.error("rego_head", span, "the head picks any element with `_`");
+                let problem =
+                    policy.error("rego_head", span, "the head picks any element with `_`");
                 problems.push(problem.help("bind it in the body: `some x in ...`"));
             }
             return;
         }
-        let named = known.contains(name) || rules.contains(&(&policy.package, *name)) || import_target(policy, name).is_some();
+        let named = known.contains(name)
+            || rules.contains(&(&policy.package, *name))
+            || import_target(policy, name).is_some();
         if !named {
             let message = format!("variable `{name}` is unsafe: nothing gives it a value");
             problems.push(policy.error("rego_unsafe", span, message).help("bind it in the body"));
@@ -130,13 +149,19 @@ fn check_name(policy: &Policy, expr: &Expr, problems: &mut Vec<Diagnostic>) {
 
 fn check_import(policy: &Policy, refr: &Expr, problems: &mut Vec<Diagnostic>) {
     let Some((span, parts)) = flatten(refr) else { return };
-    let whole_root = matches!(parts.as_slice(), [Part::Name("data"), Part::Name(ROOT)] | [Part::Name("data")]);
+    let whole_root =
+        matches!(parts.as_slice(), [Part::Name("data"), Part::Name(ROOT)] | [Part::Name("data")]);
     if whole_root && !policy.test {
         problems.push(whole(policy, span, "an import"));
     }
 }
 
-fn check_whole(policy: &Policy, expr: &Expr, locals: &BTreeSet<&str>, problems: &mut Vec<Diagnostic>) {
+fn check_whole(
+    policy: &Policy,
+    expr: &Expr,
+    locals: &BTreeSet<&str>,
+    problems: &mut Vec<Diagnostic>,
+) {
     if policy.test {
         return;
     }
@@ -180,7 +205,10 @@ pub(crate) fn check_data(policies: &[Policy], data: &Json, problems: &mut Vec<Di
     for package in packages {
         if let Some(depth) = overlap(data, package) {
             let path = package.iter().take(depth).map(String::as_str).collect::<Vec<_>>().join(".");
-            let message = format!("`{path}` in the data stands in the place of package `{}`", package.join("."));
+            let message = format!(
+                "`{path}` in the data stands in the place of package `{}`",
+                package.join(".")
+            );
             problems.push(
                 Diagnostic::error("rego_data", "data.json", message)
                     .help("the engine would take the data for the rules: rename one of them"),
@@ -199,17 +227,4 @@ fn overlap(data: &Json, package: &[String]) -> Option<usize> {
         }
     }
     None
-}
-
-/// Whether `expr` refers to the input, directly.
-pub(crate) fn reads_input(expr: &Expr) -> bool {
-    let mut found = false;
-    walk_expr(expr, &mut |node| {
-        if let Node::Reference(refr) | Node::WithTarget(refr) = node
-            && let Some((_, parts)) = flatten(refr)
-        {
-            found |= matches!(parts.first(), Some(Part::Name("input")));
-        }
-    });
-    found
 }

@@ -26,7 +26,10 @@ pub(crate) const LOAD_TIME: Duration = Duration::from_secs(2);
 /// The engine's message.
 pub(crate) fn rule(engine: &mut Engine, path: &str, limit: Duration) -> Result<Value, String> {
     let started = Instant::now();
-    engine.set_execution_timer_config(ExecutionTimerConfig { limit, check_interval: CHECK_EVERY_STEPS });
+    engine.set_execution_timer_config(ExecutionTimerConfig {
+        limit,
+        check_interval: CHECK_EVERY_STEPS,
+    });
     let evaluated = catch_unwind(AssertUnwindSafe(|| engine.eval_rule(path.to_owned())));
     let value = match evaluated {
         Ok(Ok(value)) => value,

@@ -30,21 +30,28 @@ fn check_package(policy: &Policy, problems: &mut Vec<Diagnostic>) {
     }
     let named = policy.package.join(".");
     let [_, unit] = policy.package.as_slice() else {
-        let message = format!("package `{named}` is never asked: a package under `{ROOT}` has exactly two parts");
-        let help = format!("write `package {ROOT}.<unit>`, or put helpers into a package of another name");
+        let message = format!(
+            "package `{named}` is never asked: a package under `{ROOT}` has exactly two parts"
+        );
+        let help =
+            format!("write `package {ROOT}.<unit>`, or put helpers into a package of another name");
         problems.push(policy.error("rego_package", span, message).help(help));
         return;
     };
     if !is_unit(unit) {
         let message = format!("`{unit}` is not a unit name");
-        problems.push(policy.error("rego_package", span, message).help("unit names are `[a-z][a-z0-9_]*`"));
+        problems.push(
+            policy.error("rego_package", span, message).help("unit names are `[a-z][a-z0-9_]*`"),
+        );
         return;
     }
     let folder = folder_of(&policy.name);
     let tests_of = policy.test.then(|| unit.strip_suffix("_test")).flatten();
     if folder != Some(unit) && (folder.is_none() || folder != tests_of) {
         let message = format!("package `{named}` does not lie in its folder");
-        problems.push(policy.error("rego_package", span, message).help(format!("move it to rego/{unit}/")));
+        problems.push(
+            policy.error("rego_package", span, message).help(format!("move it to rego/{unit}/")),
+        );
     }
 }
 
@@ -57,7 +64,8 @@ fn folder_of(name: &str) -> Option<&str> {
 
 fn check_imports(policy: &Policy, problems: &mut Vec<Diagnostic>) {
     for import in &policy.module.imports {
-        let whole_input = matches!(import.refr.as_ref(), Expr::Var { span, .. } if span.text() == "input");
+        let whole_input =
+            matches!(import.refr.as_ref(), Expr::Var { span, .. } if span.text() == "input");
         if whole_input && import.r#as.is_none() {
             let message = "`import input` says nothing";
             problems.push(policy.error("rego_import", &import.span, message).help("remove it"));
@@ -95,7 +103,11 @@ fn check_rules(policy: &Policy, problems: &mut Vec<Diagnostic>) {
         match Decision::from_name(name) {
             Some(_) if policy.test => {
                 let message = format!("`{name}` in a test file would hold in tests only");
-                problems.push(policy.error("rego_rule", rule.span(), message).help("move it to a policy file"));
+                problems.push(
+                    policy
+                        .error("rego_rule", rule.span(), message)
+                        .help("move it to a policy file"),
+                );
             }
             Some(decision) => check_form(policy, rule, decision, plain, problems),
             None if is_test(name) => {}
@@ -107,14 +119,22 @@ fn check_rules(policy: &Policy, problems: &mut Vec<Diagnostic>) {
 fn unknown_rule(policy: &Policy, rule: &Rule, name: &str, problems: &mut Vec<Diagnostic>) {
     let known = Decision::ALL.map(Decision::name);
     let help = match suggest(name, known) {
-        Some(meant) => format!("did you mean `{meant}`? helpers start with `_` or live in a package of their own"),
+        Some(meant) => format!(
+            "did you mean `{meant}`? helpers start with `_` or live in a package of their own"
+        ),
         None => format!("a unit has the rules {}; helpers start with `_`", known.join(", ")),
     };
     let message = format!("rule `{name}` means nothing to a decision");
     problems.push(policy.error("rego_rule", head_refr(rule).span(), message).help(help));
 }
 
-fn check_form(policy: &Policy, rule: &Rule, decision: Decision, plain: bool, problems: &mut Vec<Diagnostic>) {
+fn check_form(
+    policy: &Policy,
+    rule: &Rule,
+    decision: Decision,
+    plain: bool,
+    problems: &mut Vec<Diagnostic>,
+) {
     if let Some(wrong) = wrong_form(rule, decision, plain) {
         let message = format!("`{}` {wrong}", decision.name());
         let help = format!("write {}", decision.form());
@@ -152,7 +172,9 @@ fn check_walk(policy: &Policy, rule: &Rule, problems: &mut Vec<Diagnostic>) {
             && params.len() != 2
         {
             let message = "`walk` with one argument yields nothing here";
-            problems.push(policy.error("rego_walk", span, message).help("write `walk(x, [path, value])`"));
+            problems.push(
+                policy.error("rego_walk", span, message).help("write `walk(x, [path, value])`"),
+            );
         }
     });
 }
@@ -198,10 +220,16 @@ fn check_test_names(policies: &[Policy], problems: &mut Vec<Diagnostic>) {
     let mut seen = BTreeSet::new();
     for policy in policies {
         for rule in &policy.module.policy {
-            let Some((name, _)) = head_name(rule).filter(|(name, _)| is_test(name)) else { continue };
+            let Some((name, _)) = head_name(rule).filter(|(name, _)| is_test(name)) else {
+                continue;
+            };
             if !seen.insert((&policy.package, name)) {
                 let message = format!("`{name}` is a test already");
-                problems.push(policy.error("rego_test", rule.span(), message).help("give each test a name of its own"));
+                problems.push(
+                    policy
+                        .error("rego_test", rule.span(), message)
+                        .help("give each test a name of its own"),
+                );
             }
         }
     }
@@ -218,9 +246,16 @@ fn check_package_under_rule(policies: &[Policy], problems: &mut Vec<Diagnostic>)
                 let super::walk::Part::Name(name) = part else { break };
                 path.push(name.to_owned());
                 if let Some(package) = packages.iter().find(|package| package.starts_with(&path)) {
-                    let message =
-                        format!("rule `{}` and package `{}` stand in each other's place", path.join("."), package.join("."));
-                    problems.push(policy.error("rego_conflict", rule.span(), message).help("rename one of them"));
+                    let message = format!(
+                        "rule `{}` and package `{}` stand in each other's place",
+                        path.join("."),
+                        package.join(".")
+                    );
+                    problems.push(
+                        policy
+                            .error("rego_conflict", rule.span(), message)
+                            .help("rename one of them"),
+                    );
                     break;
                 }
             }

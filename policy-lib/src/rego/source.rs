@@ -3,6 +3,7 @@
 use lictor_proto::json::Node;
 use regorus::unstable::{Expr, Lexer, Module, Ref, Source, Span, TokenKind};
 
+use super::depth::{MAX_OPERATORS, long_chain};
 use super::names::{ROOT, is_unit};
 use super::place::{Place, engine_message};
 use super::walk::{Part, flatten};
@@ -38,8 +39,14 @@ pub(crate) struct Token {
 
 impl Policy {
     /// An error at `span`.
-    pub(crate) fn error(&self, code: &'static str, span: &Span, message: impl Into<String>) -> Diagnostic {
-        Diagnostic::error(code, &self.name, message).at(span.line, column(&self.text, span.start as usize))
+    pub(crate) fn error(
+        &self,
+        code: &'static str,
+        span: &Span,
+        message: impl Into<String>,
+    ) -> Diagnostic {
+        Diagnostic::error(code, &self.name, message)
+            .at(span.line, column(&self.text, span.start as usize))
     }
 
     /// The text of a token.
@@ -74,18 +81,27 @@ pub(crate) fn parse_all(files: &[(&str, &str)], problems: &mut Vec<Diagnostic>) 
 
 fn parse(name: &str, text: &str) -> Result<Policy, Diagnostic> {
     if text.len() > MAX_FILE_BYTES {
-        let message = format!("the file has {} bytes, at most {MAX_FILE_BYTES} are read", text.len());
+        let message =
+            format!("the file has {} bytes, at most {MAX_FILE_BYTES} are read", text.len());
         return Err(Diagnostic::error("rego_size", name, message).help("split it"));
     }
     let tokens = tokens(name, text)?;
+    if let Some(token) = long_chain(text, &tokens) {
+        let message = format!("more than {MAX_OPERATORS} operators in a row");
+        let problem = Diagnostic::error("rego_size", name, message).at(token.line, token.col);
+        return Err(problem.help("use brackets, or a collection"));
+    }
     let mut engine = regorus::Engine::new();
-    engine.add_policy(name.to_owned(), text.to_owned()).map_err(|error| parse_error(name, &error.to_string()))?;
+    engine
+        .add_policy(name.to_owned(), text.to_owned())
+        .map_err(|error| parse_error(name, &error.to_string()))?;
     let Some(module) = engine.get_modules().first().cloned() else {
         return Err(Diagnostic::error("rego_parse", name, "the file has no module"));
     };
     let test = name.ends_with("_test.rego");
-    let package = package_of(&module.package.refr)
-        .ok_or_else(|| at_span("rego_package", name, &module.package.span, "the package is not a plain path"))?;
+    let package = package_of(&module.package.refr).ok_or_else(|| {
+        at_span("rego_package", name, &module.package.span, "the package is not a plain path")
+    })?;
     if module.target.is_some() {
         let message = "`__target__` is not part of Rego policies here";
         return Err(at_span("rego_parse", name, &module.package.span, message).help("remove it"));
@@ -94,15 +110,7 @@ fn parse(name: &str, text: &str) -> Result<Policy, Diagnostic> {
         [root, unit] if root == ROOT && is_unit(unit) => Some(unit.clone()),
         _ => None,
     };
-    Ok(Policy {
-        name: name.to_owned(),
-        text: text.to_owned(),
-        tokens,
-        package,
-        unit,
-        test,
-        module,
-    })
+    Ok(Policy { name: name.to_owned(), text: text.to_owned(), tokens, package, unit, test, module })
 }
 
 fn at_span(code: &'static str, name: &str, span: &Span, message: &str) -> Diagnostic {

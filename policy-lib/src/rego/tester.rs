@@ -35,7 +35,9 @@ impl TestReport {
     /// Whether no test failed or could not be run.
     #[must_use]
     pub fn passed(&self) -> bool {
-        self.results.iter().all(|result| !matches!(result.outcome, TestOutcome::Fail { .. } | TestOutcome::Error { .. }))
+        self.results.iter().all(|result| {
+            !matches!(result.outcome, TestOutcome::Fail { .. } | TestOutcome::Error { .. })
+        })
     }
 }
 
@@ -89,14 +91,18 @@ pub enum TestOutcome {
 ///
 /// # Errors
 /// The diagnostics of bundles that do not load.
-pub fn run_tests(source: &RegoSource<'_>, filter: Option<&Regex>) -> Result<TestReport, Vec<Diagnostic>> {
+pub fn run_tests(
+    source: &RegoSource<'_>,
+    filter: Option<&Regex>,
+) -> Result<TestReport, Vec<Diagnostic>> {
     let (loaded, problems) = load::load(source);
     let loaded = loaded.ok_or(problems)?;
     let tests = tests_of(&loaded.policies);
     let engine = test_engine(&loaded, &tests)
         .map_err(|text| vec![Diagnostic::error("rego_compile", "", engine_message(&text))])?;
     let mut report = TestReport { coverage: untouched(&loaded.policies), ..TestReport::default() };
-    for test in tests.iter().filter(|test| filter.is_none_or(|filter| filter.is_match(&test.path))) {
+    for test in tests.iter().filter(|test| filter.is_none_or(|filter| filter.is_match(&test.path)))
+    {
         run_one(&engine, test, &mut report);
     }
     report.results.sort_by(|a, b| (&a.file, a.line, &a.name).cmp(&(&b.file, b.line, &b.name)));
@@ -116,12 +122,20 @@ fn tests_of(policies: &[Policy]) -> Vec<Test<'_>> {
     let mut tests = Vec::new();
     for policy in policies {
         for rule in &policy.module.policy {
-            let Some((name, _)) = head_name(rule).filter(|(name, _)| is_test(name)) else { continue };
+            let Some((name, _)) = head_name(rule).filter(|(name, _)| is_test(name)) else {
+                continue;
+            };
             let mut parts = policy.package.clone();
             let cases = cases_of(policy, rule, tests.len());
             parts.push(name.to_owned());
             let todo = name.starts_with("todo_");
-            tests.push(Test { policy, path: data_path(&parts), line: rule.span().line, todo, cases });
+            tests.push(Test {
+                policy,
+                path: data_path(&parts),
+                line: rule.span().line,
+                todo,
+                cases,
+            });
         }
     }
     tests
@@ -138,7 +152,11 @@ fn cases_of(policy: &Policy, rule: &Rule, number: usize) -> Option<(String, Stri
     if !matches!(first.literal, Literal::SomeIn { .. }) || !first.with_mods.is_empty() {
         return None;
     }
-    let statement = statement_text(policy, first.span.start as usize, statements.next().map(|next| next.span.start as usize))?;
+    let statement = statement_text(
+        policy,
+        first.span.start as usize,
+        statements.next().map(|next| next.span.start as usize),
+    )?;
     let name = format!("{RESERVED}_cases_{number}");
     let text = format!("{name} contains {} if {{\n{statement}\n}}\n", key.text());
     let mut parts = policy.package.clone();
@@ -207,13 +225,17 @@ fn run_one(engine: &Engine, test: &Test<'_>, report: &mut TestReport) {
                         seen.entry(case).or_insert(Value::Undefined);
                     }
                 }
-                Err(message) => report.results.push(test.result(String::new(), TestOutcome::Error { message })),
+                Err(message) => {
+                    report.results.push(test.result(String::new(), TestOutcome::Error { message }))
+                }
             }
             if seen.is_empty() {
                 let message = "no case holds".to_owned();
                 report.results.push(test.result(String::new(), TestOutcome::Fail { message }));
             }
-            report.results.extend(seen.iter().map(|(case, value)| test.result(format!("[{case}]"), outcome(value))));
+            report.results.extend(
+                seen.iter().map(|(case, value)| test.result(format!("[{case}]"), outcome(value))),
+            );
         }
         Ok(value) => report.results.push(test.result(String::new(), outcome(&value))),
         Err(text) => {
@@ -290,7 +312,9 @@ fn untouched(policies: &[Policy]) -> BTreeMap<String, Coverage> {
 /// The line of a function's head, where nothing is evaluated if it has a body of
 /// its own lines.
 fn argument_line(rule: &Rule) -> Option<u32> {
-    let Rule::Spec { head: RuleHead::Func { refr, assign: None, .. }, .. } = rule else { return None };
+    let Rule::Spec { head: RuleHead::Func { refr, assign: None, .. }, .. } = rule else {
+        return None;
+    };
     flatten(refr).map(|(span, _)| span.line)
 }
 

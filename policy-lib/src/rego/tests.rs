@@ -29,7 +29,8 @@ pub(super) struct Bundle {
 
 impl Bundle {
     pub(super) fn of(files: &[(&str, &str)]) -> Self {
-        let files = files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        let files =
+            files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
         Self { files, data: "{}".to_owned(), scopes: BTreeMap::new() }
     }
 
@@ -58,7 +59,11 @@ impl Bundle {
 
     pub(super) fn problems(&self) -> Vec<Diagnostic> {
         let (engine, problems) = RegoEngine::load(&self.source());
-        assert_eq!(engine.is_none(), problems.iter().any(|p| p.level == Level::Error), "{problems:?}");
+        assert_eq!(
+            engine.is_none(),
+            problems.iter().any(|p| p.level == Level::Error),
+            "{problems:?}"
+        );
         problems
     }
 
@@ -114,7 +119,10 @@ pub(super) fn facts() -> Facts {
 /// The messages of fatal errors; there must be nothing else in `outcome` that
 /// could permit.
 pub(super) fn fatal(outcome: &Outcome) -> Vec<String> {
-    assert!(outcome.errors.iter().all(|error| error.fatal && error.id == POLICY_ERROR), "{outcome:?}");
+    assert!(
+        outcome.errors.iter().all(|error| error.fatal && error.id == POLICY_ERROR),
+        "{outcome:?}"
+    );
     outcome.errors.iter().map(|error| format!("{}: {}", error.policy, error.message)).collect()
 }
 
@@ -122,5 +130,8 @@ pub(super) fn fatal(outcome: &Outcome) -> Vec<String> {
 #[track_caller]
 pub(super) fn assert_fatal(outcome: &Outcome, what: &str) {
     let errors = fatal(outcome);
-    assert!(errors.iter().any(|error| error.contains(what)), "{what} is not in {errors:?} of {outcome:?}");
+    assert!(
+        errors.iter().any(|error| error.contains(what)),
+        "{what} is not in {errors:?} of {outcome:?}"
+    );
 }

@@ -74,7 +74,8 @@ pub(crate) fn head_refr(rule: &Rule) -> &Ref<Expr> {
     match rule {
         Rule::Default { refr, .. }
         | Rule::Spec {
-            head: RuleHead::Compr { refr, .. } | RuleHead::Set { refr, .. } | RuleHead::Func { refr, .. },
+            head:
+                RuleHead::Compr { refr, .. } | RuleHead::Set { refr, .. } | RuleHead::Func { refr, .. },
             ..
         } => refr,
     }
@@ -122,7 +123,9 @@ pub(crate) fn walk_query<'a>(query: &'a Query, visit: &mut dyn FnMut(Node<'a>)) 
 fn walk<'a>(mut todo: Vec<Todo<'a>>, inside: bool, visit: &mut dyn FnMut(Node<'a>)) {
     while let Some(next) = todo.pop() {
         match next {
-            Todo::Expr(Expr::ArrayCompr { .. } | Expr::SetCompr { .. } | Expr::ObjectCompr { .. }) if !inside => {}
+            Todo::Expr(
+                Expr::ArrayCompr { .. } | Expr::SetCompr { .. } | Expr::ObjectCompr { .. },
+            ) if !inside => {}
             Todo::Expr(expr) => push_expr(expr, &mut todo, visit),
             Todo::Query(query) => push_query(query, &mut todo, visit),
         }
@@ -173,7 +176,9 @@ fn push_query<'a>(query: &'a Query, todo: &mut Vec<Todo<'a>>, visit: &mut dyn Fn
             todo.push(Todo::Expr(&with.r#as));
         }
         match &stmt.literal {
-            Literal::SomeVars { vars, .. } => vars.iter().for_each(|var| visit(Node::Binding(var.text()))),
+            Literal::SomeVars { vars, .. } => {
+                vars.iter().for_each(|var| visit(Node::Binding(var.text())))
+            }
             Literal::SomeIn { key, value, collection, .. } => {
                 for pattern in key.iter().chain([value]) {
                     bind(pattern, visit);
@@ -206,7 +211,9 @@ fn bind<'a>(pattern: &'a Expr, visit: &mut dyn FnMut(Node<'a>)) {
             Expr::Array { items, .. } | Expr::Set { items, .. } => {
                 todo.extend(items.iter().map(|item| item.as_ref()));
             }
-            Expr::Object { fields, .. } => todo.extend(fields.iter().map(|(_, _, value)| value.as_ref())),
+            Expr::Object { fields, .. } => {
+                todo.extend(fields.iter().map(|(_, _, value)| value.as_ref()))
+            }
             _ => {}
         }
     }
@@ -250,7 +257,9 @@ fn push_expr<'a>(expr: &'a Expr, todo: &mut Vec<Todo<'a>>, visit: &mut dyn FnMut
             }
             todo.extend([Todo::Expr(lhs), Todo::Expr(rhs)]);
         }
-        Expr::BinExpr { lhs, rhs, .. } | Expr::BoolExpr { lhs, rhs, .. } | Expr::ArithExpr { lhs, rhs, .. } => {
+        Expr::BinExpr { lhs, rhs, .. }
+        | Expr::BoolExpr { lhs, rhs, .. }
+        | Expr::ArithExpr { lhs, rhs, .. } => {
             todo.extend([Todo::Expr(lhs), Todo::Expr(rhs)]);
         }
         Expr::Membership { key, value, collection, .. } => {

@@ -9,7 +9,10 @@ pub(crate) fn weigh(value: &Value, limit: usize) -> Option<usize> {
 }
 
 /// The same for several values together.
-pub(crate) fn weigh_all<'a>(values: impl IntoIterator<Item = &'a Value>, limit: usize) -> Option<usize> {
+pub(crate) fn weigh_all<'a>(
+    values: impl IntoIterator<Item = &'a Value>,
+    limit: usize,
+) -> Option<usize> {
     add_up(values, limit, own_weight)
 }
 
@@ -34,7 +37,9 @@ fn add_up<'a>(
         match value {
             Value::Array(items) => todo.extend(items.iter()),
             Value::Set(items) => todo.extend(items.iter()),
-            Value::Object(members) => members.iter().for_each(|(key, value)| todo.extend([key, value])),
+            Value::Object(members) => {
+                members.iter().for_each(|(key, value)| todo.extend([key, value]))
+            }
             _ => {}
         }
     }

@@ -51,6 +51,12 @@ fn the_published_schema_accepts_what_we_write_and_refuses_what_we_refuse() {
         r#"{"usage":{"input_tokens":-1}}"#,
         r#"{"facts":{}}"#,
         r#"{"executed":"yes"}"#,
+        r#"[]"#,
+        r#"{"subject":["user","alice",{}]}"#,
+        r#"{"delegation":[["agent","x",{}]]}"#,
+        r#"{"delegation":{"type":"agent"}}"#,
+        r#"{"action":["tools/call"]}"#,
+        r#"{"usage":[1,2,3]}"#,
     ] {
         assert!(Call::from_json(bad.as_bytes()).is_err(), "{bad}");
         assert!(!validator.is_valid(&serde_json::from_str(bad).unwrap()), "{bad}");

@@ -76,7 +76,7 @@ list if {
 
 deny contains {
 	"id": "expense.not_own_cost_center",
-	"message": "cost centres are told only to the person they belong to",
+	"message": "cost centers are told only to the person they belong to",
 	"detail": sprintf("asked for %v", [input.context.args.employee_id]),
 } if {
 	_asked

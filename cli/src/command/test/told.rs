@@ -83,23 +83,26 @@ fn why(decision: &Value) -> String {
     };
     let mut text = String::new();
     for reason in list("/reasons") {
-        let (id, policy) = (said(&reason, "id"), said(&reason, "policy"));
-        text.push_str(&format!("  because {id} {}", said(&reason, "message")));
-        let detail = said(&reason, "detail");
-        if !detail.is_empty() {
-            text.push_str(&format!(" ({detail})"));
-        }
-        if !policy.is_empty() {
-            text.push_str(&format!(" [{policy}]"));
-        }
-        text.push('\n');
+        let parts = ["id", "message", "detail"].map(|member| said(&reason, member));
+        let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        let policy = said(&reason, "policy");
+        let place = if policy.is_empty() {
+            policy
+        } else {
+            format!(" [{policy}]")
+        };
+        text.push_str(&format!("  because {}{place}\n", parts.join(" ")));
     }
-    for permit in list("/explain/permits") {
-        text.push_str(&format!(
-            "  permitted by {} {}\n",
-            said(&permit, "policy"),
-            said(&permit, "id")
-        ));
+    // The reasons of an allow are its permits.
+    if decision.get("effect").and_then(Value::as_str) != Some("allow") {
+        for permit in list("/explain/permits") {
+            let line = format!(
+                "  permitted by {} {}",
+                said(&permit, "policy"),
+                said(&permit, "id")
+            );
+            text.push_str(&format!("{}\n", line.trim_end()));
+        }
     }
     for error in list("/explain/errors") {
         text.push_str(&format!(

@@ -26,7 +26,9 @@ fn files(folder: &str) -> Vec<(String, String)> {
 }
 
 fn said(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    text.lines().filter_map(|line| line.strip_prefix("#: ")).map(|line| line.split_once(' ').unwrap_or((line, "")))
+    text.lines()
+        .filter_map(|line| line.strip_prefix("#: "))
+        .map(|line| line.split_once(' ').unwrap_or((line, "")))
 }
 
 #[test]
@@ -44,7 +46,7 @@ fn policies_that_must_not_load_do_not_and_say_where() {
         for (word, expected) in said(&text) {
             assert_eq!(word, "expect", "{name}");
             let (code_place, part) = match expected.match_indices(' ').nth(1) {
-                Some((at, _)) => (&expected[..=at], &expected[at + 1..]),
+                Some((at, _)) => expected.split_at(at + 1),
                 None => panic!("{name}: {expected}"),
             };
             match left.iter().position(|line| line.starts_with(code_place) && line.contains(part)) {
@@ -80,11 +82,14 @@ fn policies_decide_as_they_say() {
                 let found = left.iter().position(|line| match item.split_once(' ').unwrap() {
                     ("error", rest) => {
                         let (line_number, part) = rest.split_once(' ').unwrap();
-                        line.starts_with(&format!("error {name}:{line_number} ")) && line.contains(part)
+                        line.starts_with(&format!("error {name}:{line_number} "))
+                            && line.contains(part)
                     }
                     _ => *line == item,
                 });
-                left.remove(found.unwrap_or_else(|| panic!("{name} {args}: `{item}` is not in {left:#?}")));
+                left.remove(
+                    found.unwrap_or_else(|| panic!("{name} {args}: `{item}` is not in {left:#?}")),
+                );
             }
             assert_eq!(left, Vec::<String>::new(), "{name} {args}");
         }
@@ -95,9 +100,15 @@ fn summary(outcome: &Outcome) -> Vec<String> {
     let at = |policy: &str| policy.rsplit_once(':').unwrap().1.to_owned();
     let mut lines = Vec::new();
     lines.extend(outcome.permits.iter().map(|p| format!("permits {}@{}", p.id, at(&p.policy))));
-    lines.extend(outcome.denies.iter().map(|d| format!("denies {}@{}", d.reason.id, at(&d.reason.policy))));
-    lines.extend(outcome.asks.iter().map(|a| format!("asks {}@{}", a.reason.id, at(&a.reason.policy))));
-    lines.extend(outcome.obligations.iter().map(|d| format!("duties {}@{}", d.obligation.id, at(&d.policy))));
+    lines.extend(
+        outcome.denies.iter().map(|d| format!("denies {}@{}", d.reason.id, at(&d.reason.policy))),
+    );
+    lines.extend(
+        outcome.asks.iter().map(|a| format!("asks {}@{}", a.reason.id, at(&a.reason.policy))),
+    );
+    lines.extend(
+        outcome.obligations.iter().map(|d| format!("duties {}@{}", d.obligation.id, at(&d.policy))),
+    );
     lines.extend(outcome.limits.iter().map(|l| format!("limits {}@{}", l.id, at(&l.policy))));
     lines.extend(outcome.shadows.iter().map(|s| format!("shadows {}@{}", s.id, at(&s.policy))));
     lines.extend(outcome.labels.iter().map(|l| format!("labels {l}")));

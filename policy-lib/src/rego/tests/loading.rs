@@ -13,7 +13,8 @@ fn all_problems_of_all_files_are_reported_at_once() {
     ])
     .data("[]");
     let problems = bundle.problems();
-    let lines: Vec<String> = problems.iter().map(|p| format!("{}:{}:{} {}", p.file, p.line, p.col, p.code)).collect();
+    let lines: Vec<String> =
+        problems.iter().map(|p| format!("{}:{}:{} {}", p.file, p.line, p.col, p.code)).collect();
     assert_eq!(
         lines,
         [
@@ -26,14 +27,20 @@ fn all_problems_of_all_files_are_reported_at_once() {
             "rego/d/two_test.rego:2:11 rego_builtin",
         ]
     );
-    assert_eq!(problems[2].help, "did you mean `deny`? helpers start with `_` or live in a package of their own");
+    assert_eq!(
+        problems[2].help,
+        "did you mean `deny`? helpers start with `_` or live in a package of their own"
+    );
 }
 
 #[test]
 fn two_files_that_the_engine_refuses_are_both_reported() {
     let file = |unit: &str| format!("package lictor.{unit}\ndeny contains \"x\" if nobody == 1\n");
     let (a, b) = (file("a"), file("b"));
-    assert_eq!(Bundle::of(&[("rego/a/a.rego", &a), ("rego/b/b.rego", &b)]).codes(), ["rego_unsafe:2", "rego_unsafe:2"]);
+    assert_eq!(
+        Bundle::of(&[("rego/a/a.rego", &a), ("rego/b/b.rego", &b)]).codes(),
+        ["rego_unsafe:2", "rego_unsafe:2"]
+    );
 }
 
 #[test]
@@ -46,7 +53,8 @@ fn columns_count_characters_not_tabs_or_bytes() {
 fn size_is_bounded_at_its_edge() {
     let head = "package lictor.u\nallow if true\n";
     let line = format!("#{}\n", "x".repeat(99));
-    let mut text = format!("{head}{}", line.repeat(super::super::source::MAX_FILE_BYTES / line.len() - 1));
+    let mut text =
+        format!("{head}{}", line.repeat(super::super::source::MAX_FILE_BYTES / line.len() - 1));
     text.push_str(&"\n".repeat(super::super::source::MAX_FILE_BYTES - text.len()));
     assert_eq!(Bundle::of(&[("rego/u/u.rego", &text)]).codes(), Vec::<String>::new());
     text.push('\n');
@@ -60,7 +68,10 @@ fn tests_are_checked_but_not_served() {
     assert_eq!(Bundle::of(&[unit, sneaky]).codes(), ["rego_rule:2"]);
     let helper = ("rego/u/mock_test.rego", "package lictor.u\n_mock := 1\ntest_x if _mock == 1\n");
     assert_eq!(Bundle::of(&[unit, helper]).ask("{}").permits, []);
-    let own = ("rego/u/u_test.rego", "package lictor.u_test\nimport data.lictor.u\ntest_x if not u.allow\n");
+    let own = (
+        "rego/u/u_test.rego",
+        "package lictor.u_test\nimport data.lictor.u\ntest_x if not u.allow\n",
+    );
     assert_eq!(Bundle::of(&[unit, own]).codes(), Vec::<String>::new());
     let depends = ("rego/u/u.rego", "package lictor.u\nallow if _mock == 1\n");
     assert!(!Bundle::of(&[depends, helper]).problems().is_empty());
@@ -70,14 +81,24 @@ fn tests_are_checked_but_not_served() {
 fn packages_may_not_stand_in_the_loaders_place() {
     for package in ["_lictor", "_lictor.x", "x._lictor_y", "a[\"_lictor\"]"] {
         let text = format!("package {package}\nx := 1\n");
-        assert_eq!(Bundle::of(&[("rego/lib/x.rego", &text)]).codes(), ["rego_reserved:1"], "{package}");
+        assert_eq!(
+            Bundle::of(&[("rego/lib/x.rego", &text)]).codes(),
+            ["rego_reserved:1"],
+            "{package}"
+        );
     }
-    assert_eq!(Bundle::of(&[("rego/lib/x.rego", "package lictor\nallow if true\n")]).codes(), ["rego_package:1"]);
+    assert_eq!(
+        Bundle::of(&[("rego/lib/x.rego", "package lictor\nallow if true\n")]).codes(),
+        ["rego_package:1"]
+    );
 }
 
 #[test]
 fn a_rule_may_not_stand_where_a_package_does() {
-    let bundle = Bundle::of(&[("rego/a/a.rego", "package a\nb := {\"ok\": true}\n"), ("rego/a/b.rego", "package a.b\nok if false\n")]);
+    let bundle = Bundle::of(&[
+        ("rego/a/a.rego", "package a\nb := {\"ok\": true}\n"),
+        ("rego/a/b.rego", "package a.b\nok if false\n"),
+    ]);
     assert_eq!(bundle.codes(), ["rego_conflict:2"]);
 }
 
@@ -122,7 +143,9 @@ deny contains \"y\" if { input.context.args.helper; _helper > 1 }
 
 #[test]
 fn prints_are_not_served() {
-    let bundle = Bundle::unit("allow if {\n  print(\"x (\", [input],\n   {\"a\": `)`})\n  print(1); input.context.args.ok\n}\n");
+    let bundle = Bundle::unit(
+        "allow if {\n  print(\"x (\", [input],\n   {\"a\": `)`})\n  print(1); input.context.args.ok\n}\n",
+    );
     let outcome = bundle.ask(r#"{"ok": true}"#);
     assert_eq!((outcome.permits.len(), outcome.errors), (1, vec![]));
     let engine = bundle.engine();

@@ -19,8 +19,14 @@ fn every_member_arrives() {
     let outcome = Bundle::unit(UNIT).ask(r#"{"all": true, "allow": true}"#);
     assert_eq!(outcome.errors, []);
     let ask = &outcome.asks[0];
-    assert_eq!((ask.reason.id.as_str(), ask.reason.message.as_str(), ask.reason.detail.as_str()), ("u.manager", "m", "d"));
-    assert_eq!((ask.approvers.as_slice(), ask.count, ask.expires_s), (["bob".to_owned(), "team".to_owned()].as_slice(), 2, 3600));
+    assert_eq!(
+        (ask.reason.id.as_str(), ask.reason.message.as_str(), ask.reason.detail.as_str()),
+        ("u.manager", "m", "d")
+    );
+    assert_eq!(
+        (ask.approvers.as_slice(), ask.count, ask.expires_s),
+        (["bob".to_owned(), "team".to_owned()].as_slice(), 2, 3600)
+    );
     let duty = &outcome.obligations[0];
     assert_eq!((duty.obligation.kind, duty.only_on_allow), (ObligationKind::Mask, false));
     assert_eq!(duty.obligation.properties.text(), r#"{"a":[1,2],"n":18446744073709551615}"#);
@@ -28,10 +34,16 @@ fn every_member_arrives() {
     let [given, rate] = outcome.limits.as_slice() else { panic!("{outcome:?}") };
     assert_eq!((given.key.as_str(), given.max, given.kind.as_deref()), ("\"k\"", None, None));
     assert_eq!(rate.key, r#"{"a":"alice@example.com","b":[1]}"#);
-    assert_eq!((rate.kind.as_deref(), rate.max, rate.per.as_deref(), rate.unit.as_deref()), (Some("rate"), Some(5), Some("60s"), Some("calls")));
+    assert_eq!(
+        (rate.kind.as_deref(), rate.max, rate.per.as_deref(), rate.unit.as_deref()),
+        (Some("rate"), Some(5), Some("60s"), Some("calls"))
+    );
     assert_eq!(outcome.labels, ["seen.mail"]);
     let reason = &outcome.denies[0].reason;
-    assert_eq!((reason.id.as_str(), reason.detail.as_str(), reason.policy.as_str()), ("u.no", "d", "rego/u/u.rego:9"));
+    assert_eq!(
+        (reason.id.as_str(), reason.detail.as_str(), reason.policy.as_str()),
+        ("u.no", "d", "rego/u/u.rego:9")
+    );
 }
 
 #[test]
@@ -45,14 +57,20 @@ fn each_phase_asks_its_own_rules() {
     assert_eq!(request, Outcome::default());
     let response = ask(Phase::Response, r#"{"all": true, "allow": true}"#);
     assert_eq!((response.permits.len(), response.asks.len(), response.limits.len()), (0, 0, 0));
-    assert_eq!((response.denies.len(), response.obligations.len(), response.labels.len()), (1, 1, 1));
+    assert_eq!(
+        (response.denies.len(), response.obligations.len(), response.labels.len()),
+        (1, 1, 1)
+    );
 }
 
 #[test]
 fn a_unit_without_a_list_rule_lists_what_it_allows() {
     let bundle = Bundle::of(&[
         ("rego/a/a.rego", "package lictor.a\nallow contains \"a.ok\" if input.context.args.a\n"),
-        ("rego/b/b.rego", "package lictor.b\nallow if input.context.args.b\nlist if input.context.args.l\n"),
+        (
+            "rego/b/b.rego",
+            "package lictor.b\nallow if input.context.args.b\nlist if input.context.args.l\n",
+        ),
     ]);
     let listed = |args: &str| bundle.ask_call(&in_phase(Phase::List, args)).listed;
     assert!(listed(r#"{"a": true}"#) && listed(r#"{"l": true}"#));
@@ -88,6 +106,9 @@ fn the_same_call_gives_the_same_outcome_in_the_same_order() {
     let bundle = Bundle::unit(rules);
     let outcome = bundle.ask(r#"{"names": ["b", "a", "c", "a"]}"#);
     assert_eq!(outcome.labels, ["a", "b", "c"]);
-    assert_eq!(outcome.denies.iter().map(|d| d.reason.message.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
+    assert_eq!(
+        outcome.denies.iter().map(|d| d.reason.message.as_str()).collect::<Vec<_>>(),
+        ["a", "b", "c"]
+    );
     assert_eq!(bundle.ask(r#"{"names": ["c", "a", "b"]}"#), outcome);
 }

@@ -134,16 +134,25 @@ fn a_bundle_that_does_not_load_is_not_tested() {
 #[test]
 fn a_test_without_any_case_that_holds_fails() {
     let tests = "package lictor.u_test\ntest_none[x] if { some x in []; x }\ntest_all_missing[x] if { x := 1; x == 2 }\n";
-    let bundle = Bundle::of(&[("rego/u/u.rego", "package lictor.u\nallow if true\n"), ("rego/u/u_test.rego", tests)]);
+    let bundle = Bundle::of(&[
+        ("rego/u/u.rego", "package lictor.u\nallow if true\n"),
+        ("rego/u/u_test.rego", tests),
+    ]);
     let report = run_tests(&bundle.source(), None).unwrap();
-    assert!(report.results.iter().all(|r| matches!(r.outcome, TestOutcome::Fail { .. })), "{report:?}");
+    assert!(
+        report.results.iter().all(|r| matches!(r.outcome, TestOutcome::Fail { .. })),
+        "{report:?}"
+    );
     assert_eq!(report.results.len(), 2);
 }
 
 #[test]
 fn tests_have_the_functions_that_serving_has() {
     let tests = "package lictor.u_test\ntest_range if count(numbers.range(1, 1000000000)) > 1\n";
-    let bundle = Bundle::of(&[("rego/u/u.rego", "package lictor.u\nallow if true\n"), ("rego/u/u_test.rego", tests)]);
+    let bundle = Bundle::of(&[
+        ("rego/u/u.rego", "package lictor.u\nallow if true\n"),
+        ("rego/u/u_test.rego", tests),
+    ]);
     let report = run_tests(&bundle.source(), None).unwrap();
     let TestOutcome::Error { message } = &report.results[0].outcome else { panic!("{report:?}") };
     assert!(message.contains("larger than"), "{message}");

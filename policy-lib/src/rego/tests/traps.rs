@@ -10,8 +10,14 @@ fn data_that_stands_over_a_rule_is_refused() {
     let over = Bundle { data: r#"{"lictor": {"u": {"allow": true}}}"#.to_owned(), ..bundle };
     assert!(over.codes().contains(&"rego_data:0".to_owned()));
 
-    let helper = [("rego/lib/h.rego", "package lib.h\nok if false\n"), ("rego/u/u.rego", "package lictor.u\nallow if data.lib.h.ok\n")];
-    assert_eq!(Bundle::of(&helper).data(r#"{"lib": {"h": {"ok": true}}}"#).codes(), ["rego_data:0"]);
+    let helper = [
+        ("rego/lib/h.rego", "package lib.h\nok if false\n"),
+        ("rego/u/u.rego", "package lictor.u\nallow if data.lib.h.ok\n"),
+    ];
+    assert_eq!(
+        Bundle::of(&helper).data(r#"{"lib": {"h": {"ok": true}}}"#).codes(),
+        ["rego_data:0"]
+    );
     assert_eq!(Bundle::of(&helper).data(r#"{"lib": true}"#).codes(), ["rego_data:0"]);
     assert_eq!(Bundle::of(&helper).data(r#"{"lib": {"other": 1}}"#).codes(), Vec::<String>::new());
     assert_eq!(Bundle::of(&helper).data(r#"{"_lictor_x": 1}"#).codes(), ["rego_data:0"]);
@@ -19,7 +25,8 @@ fn data_that_stands_over_a_rule_is_refused() {
 
 #[test]
 fn an_undefined_rule_does_not_take_the_others_with_it() {
-    let outcome = Bundle::unit("allow if false\ndeny contains \"no\" if input.context.args.ok\n").ask(r#"{"ok": true}"#);
+    let outcome = Bundle::unit("allow if false\ndeny contains \"no\" if input.context.args.ok\n")
+        .ask(r#"{"ok": true}"#);
     assert_eq!(outcome.errors, []);
     assert_eq!(outcome.permits, []);
     assert_eq!(outcome.denies.len(), 1);
@@ -37,7 +44,8 @@ deny contains {"id": "x", "message": sprintf("%v", [input.context.args.missing])
     let outcome = Bundle::unit(rule).ask(r#"{"bad": true}"#);
     assert_fatal(&outcome, "rego/u/u.rego:4: the body of `deny` holds, but its head is undefined");
     assert_eq!(Bundle::unit(rule).ask(r#"{"bad": false}"#).errors, []);
-    let plain = Bundle::unit("deny contains sprintf(\"%v\", [input.context.args.missing]) if true\n");
+    let plain =
+        Bundle::unit("deny contains sprintf(\"%v\", [input.context.args.missing]) if true\n");
     assert_fatal(&plain.ask("{}"), "head is undefined");
 }
 
@@ -66,9 +74,9 @@ fn builtin_errors_in_a_denial_are_errors() {
         "every x in [input.context.args.text] { to_number(x) > 1 }",
         "helper(input.context.args.text)",
     ] {
-        let rules = format!("allow if true\n_unused if true\nhelper_is_elsewhere_ := 1\n");
-        let rules = rules.replace("helper_is_elsewhere_", "_elsewhere");
-        let text = format!("{rules}deny contains \"no\" if {{ {body} }}\n_h(x) := to_number(x)\n").replace("helper(", "_h(");
+        let text =
+            format!("allow if true\ndeny contains \"no\" if {{ {body} }}\n_h(x) := to_number(x)\n")
+                .replace("helper(", "_h(");
         let outcome = Bundle::unit(&text).ask(r#"{"zero": 0, "text": "abc"}"#);
         assert_eq!(outcome.errors.len(), 1, "{body}: {outcome:?}");
         assert!(outcome.permits.is_empty() && outcome.denies.is_empty());
@@ -112,7 +120,9 @@ fn endless_builtins_are_stopped_before_they_begin() {
         "strings.count(input.context.args.text, \"\") > 0",
     ] {
         let doubling = "_l0 := [x | some x in numbers.range(1, 9000)]\n_l1 := [_l0, _l0, _l0, _l0, _l0]\n_l2 := [_l1, _l1, _l1, _l1, _l1]\n_l3 := [_l2, _l2, _l2, _l2, _l2]\n_l4 := [_l3, _l3]\n_l5 := [_l4, _l4]\n";
-        let bundle = Bundle::unit(&format!("{doubling}allow if true\ndeny contains \"no\" if {{ input.context.args.n; {body} }}\n"));
+        let bundle = Bundle::unit(&format!(
+            "{doubling}allow if true\ndeny contains \"no\" if {{ input.context.args.n; {body} }}\n"
+        ));
         let args = format!(r#"{{"n": 1000000000, "text": "{}"}}"#, "a".repeat(3000));
         let outcome = evaluate(&bundle.engine(), &call(&args), &facts(), patient());
         let errors = fatal(&outcome);
@@ -159,8 +169,11 @@ allow if {
 #[test]
 fn a_value_that_the_engine_cannot_print_ends_only_its_own_evaluation() {
     // The message of the error wants to show the number.
-    let squares: String = (1..14).map(|i| format!("_n{i} := _n{} * _n{}\n", i - 1, i - 1)).collect();
-    let rules = format!("_n0 := input.context.args.n\n{squares}allow if true\ndeny contains \"no\" if time.clock([_n13, 1])\n");
+    let squares: String =
+        (1..14).map(|i| format!("_n{i} := _n{} * _n{}\n", i - 1, i - 1)).collect();
+    let rules = format!(
+        "_n0 := input.context.args.n\n{squares}allow if true\ndeny contains \"no\" if time.clock([_n13, 1])\n"
+    );
     let engine = Bundle::unit(&rules).engine();
     let outcome = evaluate(&engine, &call(r#"{"n": 4294967296}"#), &facts(), patient());
     assert_eq!(fatal(&outcome).len(), 1);
@@ -171,9 +184,13 @@ fn a_value_that_the_engine_cannot_print_ends_only_its_own_evaluation() {
 
 #[test]
 fn integers_beyond_64_bits_do_not_come_out_rounded() {
-    let key = Bundle::unit("limits contains {\"id\": \"a\", \"key\": input.context.args.n * 10} if true\n");
+    let key = Bundle::unit(
+        "limits contains {\"id\": \"a\", \"key\": input.context.args.n * 10} if true\n",
+    );
     assert_fatal(&key.ask(r#"{"n": 18446744073709551615}"#), "does not fit 64 bits");
-    let max = Bundle::unit("limits contains {\"id\": \"a\", \"key\": \"k\", \"max\": input.context.args.n} if true\n");
+    let max = Bundle::unit(
+        "limits contains {\"id\": \"a\", \"key\": \"k\", \"max\": input.context.args.n} if true\n",
+    );
     assert_eq!(max.ask(r#"{"n": 18446744073709551615}"#).limits[0].max, Some(u64::MAX));
     for wrong in ["-1", "1.5", "\"7\"", "null"] {
         assert_fatal(&max.ask(&format!("{{\"n\": {wrong}}}")), "`max` is");
@@ -203,9 +220,15 @@ deny contains \"no\" if { some a in _n; some b in _n; some c in _n; a + b + c ==
 fn what_policies_say_is_bounded() {
     let rules = "allow if true\ndeny contains x if { some i in numbers.range(1, 200); x := sprintf(\"%0900d\", [i]) }\n";
     let budget = Budget { output_bytes: 100 * 900, ..patient() };
-    assert_fatal(&evaluate(&Bundle::unit(rules).engine(), &call("{}"), &facts(), budget), "more than may be passed on");
+    assert_fatal(
+        &evaluate(&Bundle::unit(rules).engine(), &call("{}"), &facts(), budget),
+        "more than may be passed on",
+    );
     let enough = Budget { output_bytes: 200 * 900, ..patient() };
-    assert_eq!(evaluate(&Bundle::unit(rules).engine(), &call("{}"), &facts(), enough).denies.len(), 200);
+    assert_eq!(
+        evaluate(&Bundle::unit(rules).engine(), &call("{}"), &facts(), enough).denies.len(),
+        200
+    );
 }
 
 #[test]
@@ -217,7 +240,8 @@ fn a_condition_in_one_unit_does_not_break_the_others() {
     ])
     .ask(r#"{"bad": true}"#);
     assert_eq!(outcome.errors, []);
-    let permits: Vec<(&str, &str)> = outcome.permits.iter().map(|p| (p.policy.as_str(), p.id.as_str())).collect();
+    let permits: Vec<(&str, &str)> =
+        outcome.permits.iter().map(|p| (p.policy.as_str(), p.id.as_str())).collect();
     assert_eq!(permits, [("rego/a/a.rego:2", ""), ("rego/b/b.rego:2", "b.ok")]);
     assert_eq!(outcome.denies.len(), 1);
 }
@@ -226,17 +250,27 @@ fn a_condition_in_one_unit_does_not_break_the_others() {
 fn a_denial_that_walks_is_not_lost() {
     let rules = "deny contains \"no\" if { walk(input.context.args, [_, \"bad\"]) }\n";
     assert_eq!(Bundle::unit(rules).ask(r#"{"a": {"b": "bad"}}"#).denies.len(), 1);
-    let lost = Bundle::unit("deny contains \"no\" if { some [_, v] in walk(input.context.args); v == \"bad\" }\n");
+    let lost = Bundle::unit(
+        "deny contains \"no\" if { some [_, v] in walk(input.context.args); v == \"bad\" }\n",
+    );
     assert_eq!(lost.codes(), ["rego_walk:2"]);
 }
 
 #[test]
 fn nothing_differs_from_one_evaluation_to_the_next() {
-    for call in ["time.now_ns()", "rand.intn(\"a\", 5)", "uuid.rfc4122(\"\")", "opa.runtime()", "http.send({})", "trace(\"x\")"] {
+    for call in [
+        "time.now_ns()",
+        "rand.intn(\"a\", 5)",
+        "uuid.rfc4122(\"\")",
+        "opa.runtime()",
+        "http.send({})",
+        "trace(\"x\")",
+    ] {
         let bundle = Bundle::unit(&format!("allow if {call}\n"));
         assert_eq!(bundle.codes(), ["rego_builtin:2"], "{call}");
     }
-    let local = Bundle::unit("deny contains \"no\" if time.clock([input.facts.time.now_ms, \"Local\"])\n");
+    let local =
+        Bundle::unit("deny contains \"no\" if time.clock([input.facts.time.now_ms, \"Local\"])\n");
     assert_fatal(&local.ask("{}"), "Local");
 }
 
@@ -244,7 +278,8 @@ fn nothing_differs_from_one_evaluation_to_the_next() {
 fn permits_outside_the_scope_are_ignored_and_denials_hold() {
     let bundle = |agents: &str| {
         let scope = Scope { agents: Some(vec![agents.to_owned()]), ..Scope::default() };
-        Bundle::unit("allow if true\ndeny contains \"no\" if input.context.args.bad\n").scope("u", scope)
+        Bundle::unit("allow if true\ndeny contains \"no\" if input.context.args.bad\n")
+            .scope("u", scope)
     };
     assert_eq!(bundle("a1").ask("{}").permits.len(), 1);
     let outside = bundle("a2").ask(r#"{"bad": true}"#);
@@ -253,7 +288,10 @@ fn permits_outside_the_scope_are_ignored_and_denials_hold() {
 
 #[test]
 fn evaluations_do_not_see_each_other() {
-    let engine = Bundle::unit("allow if input.context.args.ok\ndeny contains \"no\" if input.context.args.bad\n").engine();
+    let engine = Bundle::unit(
+        "allow if input.context.args.ok\ndeny contains \"no\" if input.context.args.bad\n",
+    )
+    .engine();
     let ask = |args: &str| evaluate(&engine, &call(args), &facts(), patient());
     assert_eq!(ask(r#"{"bad": true}"#).denies.len(), 1);
     assert_eq!(ask("{}"), Outcome::default());

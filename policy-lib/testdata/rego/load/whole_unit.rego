@@ -1,7 +1,8 @@
-#: expect rego_reference 9:10 takes in whole policy units
-#: expect rego_reference 10:20 takes in whole policy units
+#: expect rego_recursion 10:1 rule `lictor.u.allow` depends on itself
+#: expect rego_reference 10:10 takes in whole policy units
 #: expect rego_reference 11:20 takes in whole policy units
-#: expect rego_reference 12:10 takes in whole policy units
+#: expect rego_reference 12:20 takes in whole policy units
+#: expect rego_reference 13:10 takes in whole policy units
 package lictor.u
 
 
