@@ -52,8 +52,12 @@ impl Edits {
     /// Takes the member `key` out of `object`, with its comma. Nothing happens where it is absent.
     pub fn remove_member(&mut self, object: &Node, key: &str) {
         let members = object.members();
-        let Some(at) = members.iter().position(|member| &*member.key == key) else { return };
-        let Some(member) = members.get(at) else { return };
+        let Some(at) = members.iter().position(|member| &*member.key == key) else {
+            return;
+        };
+        let Some(member) = members.get(at) else {
+            return;
+        };
         let previous = at.checked_sub(1).and_then(|before| members.get(before));
         let (start, end) = match (previous, members.get(at + 1)) {
             (_, Some(next)) => (member.key_span.start, next.key_span.start),
@@ -76,7 +80,9 @@ impl Edits {
             if span.start < at {
                 return Err(EditError::Overlap(span.start));
             }
-            let kept = text.get(at..span.start).ok_or(EditError::Outside(span.start))?;
+            let kept = text
+                .get(at..span.start)
+                .ok_or(EditError::Outside(span.start))?;
             if text.get(span.start..span.end).is_none() {
                 return Err(EditError::Outside(span.end));
             }

@@ -62,7 +62,10 @@ struct Mask {
 /// Whether the decision masks anything.
 #[must_use]
 pub fn wanted(decision: &Decision) -> bool {
-    decision.obligations.iter().any(|obligation| obligation.kind == ObligationKind::Mask)
+    decision
+        .obligations
+        .iter()
+        .any(|obligation| obligation.kind == ObligationKind::Mask)
 }
 
 /// The spans to mask, by index of the call's content, merged where they touch and sorted.
@@ -79,7 +82,11 @@ pub fn spans(
         if !mask.looks_at_findings() {
             continue;
         }
-        for finding in decision.findings.iter().filter(|finding| mask.selects(finding)) {
+        for finding in decision
+            .findings
+            .iter()
+            .filter(|finding| mask.selects(finding))
+        {
             let (index, span) = placed(finding, texts, &mask.replacement)?;
             found.entry(index).or_default().push(span);
         }
@@ -119,7 +126,9 @@ pub fn pointers(decision: &Decision) -> Result<Vec<(String, String)>, MaskError>
         .into_iter()
         .flat_map(|mask| {
             let with = mask.replacement;
-            mask.pointers.into_iter().map(move |pointer| (pointer, with.clone()))
+            mask.pointers
+                .into_iter()
+                .map(move |pointer| (pointer, with.clone()))
         })
         .collect())
 }
@@ -140,7 +149,10 @@ pub fn edits(decision: &Decision, texts: &[&Node], root: &Node) -> Result<Edits,
             pointed.push(node.span);
         }
     }
-    let plain: Vec<&str> = texts.iter().map(|node| node.as_str().unwrap_or_default()).collect();
+    let plain: Vec<&str> = texts
+        .iter()
+        .map(|node| node.as_str().unwrap_or_default())
+        .collect();
     for (index, spans) in spans(decision, &plain)? {
         let (Some(node), Some(text)) = (texts.get(index), plain.get(index)) else {
             return Err(MaskError::Content(u32::try_from(index).unwrap_or(u32::MAX)));
@@ -157,7 +169,12 @@ pub fn edits(decision: &Decision, texts: &[&Node], root: &Node) -> Result<Edits,
 
 fn masks(decision: &Decision) -> Result<Vec<Mask>, MaskError> {
     let kind = |obligation: &&Obligation| obligation.kind == ObligationKind::Mask;
-    decision.obligations.iter().filter(kind).map(Mask::read).collect()
+    decision
+        .obligations
+        .iter()
+        .filter(kind)
+        .map(Mask::read)
+        .collect()
 }
 
 impl Mask {
@@ -167,17 +184,27 @@ impl Mask {
             id: obligation.id.clone(),
             property: property.to_owned(),
         };
-        let unknown = node.members().iter().find(|member| !PROPERTIES.contains(&&*member.key));
+        let unknown = node
+            .members()
+            .iter()
+            .find(|member| !PROPERTIES.contains(&&*member.key));
         if let Some(member) = unknown {
             return Err(wrong(&member.key));
         }
         let list = |property: &str| -> Result<Vec<String>, MaskError> {
-            let Some(list) = node.get(property) else { return Ok(Vec::new()) };
+            let Some(list) = node.get(property) else {
+                return Ok(Vec::new());
+            };
             if !matches!(list.value, lictor_proto::json::Value::Array(_)) {
                 return Err(wrong(property));
             }
-            let texts = list.items().iter().map(|item| item.as_str().map(str::to_owned));
-            texts.collect::<Option<Vec<_>>>().ok_or_else(|| wrong(property))
+            let texts = list
+                .items()
+                .iter()
+                .map(|item| item.as_str().map(str::to_owned));
+            texts
+                .collect::<Option<Vec<_>>>()
+                .ok_or_else(|| wrong(property))
         };
         let replacement = match node.get("replacement") {
             None => DEFAULT_REPLACEMENT.to_owned(),
@@ -201,7 +228,10 @@ impl Mask {
     fn selects(&self, finding: &Finding) -> bool {
         (self.categories.is_empty() && self.detectors.is_empty())
             || self.categories.contains(&finding.category)
-            || self.detectors.iter().any(|pattern| matches(pattern, &finding.detector))
+            || self
+                .detectors
+                .iter()
+                .any(|pattern| matches(pattern, &finding.detector))
     }
 }
 
@@ -220,16 +250,25 @@ fn placed(
 ) -> Result<(usize, MaskSpan), MaskError> {
     let misfit = || MaskError::Span(finding.detector.clone());
     let index = usize::try_from(finding.content).map_err(|_| misfit())?;
-    let text = texts.get(index).ok_or(MaskError::Content(finding.content))?;
+    let text = texts
+        .get(index)
+        .ok_or(MaskError::Content(finding.content))?;
     let start = usize::try_from(finding.start).map_err(|_| misfit())?;
     let end = usize::try_from(finding.end).map_err(|_| misfit())?;
     text.get(start..end).ok_or_else(misfit)?;
-    Ok((index, MaskSpan { start, end, replacement: replacement.to_owned() }))
+    Ok((
+        index,
+        MaskSpan {
+            start,
+            end,
+            replacement: replacement.to_owned(),
+        },
+    ))
 }
 
 /// Spans that overlap or touch become one, with the replacement of the first.
 fn merged(mut spans: Vec<MaskSpan>) -> Vec<MaskSpan> {
-    spans.sort_by(|a, b| (a.start, a.end).cmp(&(b.start, b.end)));
+    spans.sort_by_key(|span| (span.start, span.end));
     let mut out: Vec<MaskSpan> = Vec::with_capacity(spans.len());
     for span in spans {
         match out.last_mut() {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lictor_proto::call::{Call, Usage};
+use lictor_proto::call::{Call, Phase, Usage};
 use lictor_proto::decide::{Answer, DEFAULT_BUDGET_MS, Decide, DecideError, Outcome, Settle};
 use lictor_proto::reason;
 use tokio::sync::Semaphore;
@@ -32,8 +32,16 @@ pub(crate) struct Inquirer {
 
 impl Inquirer {
     pub(crate) fn new(decide: Arc<dyn Decide>, budget_ms: u32) -> Self {
-        let budget_ms = if budget_ms == 0 { DEFAULT_BUDGET_MS } else { budget_ms };
-        Self { decide, budget_ms, background: Arc::new(Semaphore::new(MAX_BACKGROUND_SETTLES)) }
+        let budget_ms = if budget_ms == 0 {
+            DEFAULT_BUDGET_MS
+        } else {
+            budget_ms
+        };
+        Self {
+            decide,
+            budget_ms,
+            background: Arc::new(Semaphore::new(MAX_BACKGROUND_SETTLES)),
+        }
     }
 
     /// Milliseconds that one decision may take.
@@ -43,7 +51,9 @@ impl Inquirer {
 
     /// One decision.
     pub(crate) async fn ask(&self, call: &Arc<Call>) -> Result<Answer, Refusal> {
-        let answer = self.within(|budget_ms| self.decide.decide(call.clone(), budget_ms)).await;
+        let answer = self
+            .within(|budget_ms| self.decide.decide(call.clone(), budget_ms))
+            .await;
         match answer {
             Ok(answer) => Ok(answer),
             Err(error) => {
@@ -57,7 +67,9 @@ impl Inquirer {
     pub(crate) async fn ask_all(&self, calls: &[Arc<Call>]) -> Result<Vec<Answer>, Refusal> {
         let mut answers = Vec::with_capacity(calls.len());
         for chunk in calls.chunks(MAX_BATCH_CALLS) {
-            let asked = self.within(|budget| self.decide.decide_batch(chunk.to_vec(), budget)).await;
+            let asked = self
+                .within(|budget| self.decide.decide_batch(chunk.to_vec(), budget))
+                .await;
             match asked {
                 Ok(more) if more.len() == chunk.len() => answers.extend(more),
                 Ok(more) => {
@@ -84,11 +96,13 @@ impl Inquirer {
         let late = || DecideError::Unavailable("no answer before the deadline".to_owned());
         match timeout_at(deadline, ask(self.budget_ms)).await {
             Ok(Err(DecideError::Unavailable(_))) => {
-                let left = deadline.saturating_duration_since(Instant::now()).as_millis();
+                let left = deadline
+                    .saturating_duration_since(Instant::now())
+                    .as_millis();
                 match u32::try_from(left) {
-                    Ok(left) if left > 0 => {
-                        timeout_at(deadline, ask(left)).await.unwrap_or_else(|_| Err(late()))
-                    }
+                    Ok(left) if left > 0 => timeout_at(deadline, ask(left))
+                        .await
+                        .unwrap_or_else(|_| Err(late())),
                     _ => Err(late()),
                 }
             }
@@ -99,12 +113,13 @@ impl Inquirer {
 
     /// Says in the background that a call will never be made.
     pub(crate) async fn give_up(&self, call_id: &str) {
-        self.settle(call_id, Outcome::NotSent, Usage::default()).await;
+        self.settle(call_id, Outcome::NotSent, Usage::default())
+            .await;
     }
 
     async fn give_up_all(&self, calls: &[Arc<Call>]) {
         // Entries of a list reserve nothing; only a call of phase `request` has to be given back.
-        for call in calls.iter().filter(|c| c.phase == lictor_proto::call::Phase::Request) {
+        for call in calls.iter().filter(|call| call.phase == Phase::Request) {
             self.give_up(&call.call_id).await;
         }
     }
@@ -112,9 +127,15 @@ impl Inquirer {
     /// Says in the background what became of a call. A lost settlement costs the caller's budget,
     /// never the operator's: what nobody settles expires as spent.
     pub(crate) async fn settle(&self, call_id: &str, outcome: Outcome, usage: Usage) {
-        let settle = Settle { call_id: call_id.to_owned(), outcome, usage };
+        let settle = Settle {
+            call_id: call_id.to_owned(),
+            outcome,
+            usage,
+        };
         let (decide, background) = (self.decide.clone(), self.background.clone());
-        let Ok(permit) = background.acquire_owned().await else { return };
+        let Ok(permit) = background.acquire_owned().await else {
+            return;
+        };
         tokio::spawn(async move {
             let call_id = settle.call_id.clone();
             let patience = Duration::from_millis(SETTLE_TIMEOUT_MS);
@@ -148,3 +169,7 @@ fn refusal_of(error: &DecideError) -> Refusal {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "query_tests.rs"]
+mod tests;

@@ -116,7 +116,12 @@ impl Ending {
     /// The same, because of `refusal`.
     #[must_use]
     pub fn because(mut self, refusal: &Refusal) -> Self {
-        self.reasons.extend(refusal.reasons().iter().map(|t| Reason::new(&t.id, &t.message)));
+        self.reasons.extend(
+            refusal
+                .reasons()
+                .iter()
+                .map(|t| Reason::new(&t.id, &t.message)),
+        );
         self
     }
 }
@@ -136,7 +141,9 @@ pub struct Flight {
 
 impl fmt::Debug for Flight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Flight").field("call_id", &self.call.call_id).finish_non_exhaustive()
+        f.debug_struct("Flight")
+            .field("call_id", &self.call.call_id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -168,7 +175,9 @@ impl Flight {
     /// A refusal of this call's result: `result_withheld`, executed.
     #[must_use]
     pub fn withhold(&self, id: &str, message: impl Into<String>) -> Refusal {
-        Refusal::new(id, message).of_call(&self.call, &self.decision.decision_id).after_effect()
+        Refusal::new(id, message)
+            .of_call(&self.call, &self.decision.decision_id)
+            .after_effect()
     }
 
     /// A refusal of this call where nothing was done.
@@ -209,7 +218,10 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     pub(crate) fn new(audit: AuditLog) -> Self {
-        Self { audit, mode: DurabilityMode::Effect }
+        Self {
+            audit,
+            mode: DurabilityMode::Effect,
+        }
     }
 
     pub(crate) fn with_mode(mut self, mode: DurabilityMode) -> Self {
@@ -240,9 +252,14 @@ impl Recorder {
     pub(crate) async fn allowed(&self, flight: &Flight, now_us: i64) -> Result<(), Refusal> {
         let body = flight_body(flight, Deed::Allowed, now_us);
         let sensitive = sensitive_of(&flight.call, &flight.decision.reasons);
-        self.append(&body, sensitive, self.durability(flight.hints.effect), now_us)
-            .await
-            .map_err(|refusal| refusal.of_call(&flight.call, &flight.decision.decision_id))
+        self.append(
+            &body,
+            sensitive,
+            self.durability(flight.hints.effect),
+            now_us,
+        )
+        .await
+        .map_err(|refusal| refusal.of_call(&flight.call, &flight.decision.decision_id))
     }
 
     /// The call has ended; what the record describes may be released once this returns.
@@ -253,7 +270,8 @@ impl Recorder {
         now_us: i64,
     ) -> Result<(), Refusal> {
         let mut body = flight_body(flight, ending.ended.deed(), now_us);
-        body.reasons.extend(ending.reasons.iter().map(|reason| reason.id.as_str()));
+        body.reasons
+            .extend(ending.reasons.iter().map(|reason| reason.id.as_str()));
         body.response_decision_id = ending.response_decision_id.as_deref();
         body.http_status = ending.http_status;
         body.executed = ending.ended.executed();
@@ -261,12 +279,21 @@ impl Recorder {
         push_details(&mut sensitive, &ending.reasons);
         if let Some(result) = &ending.result {
             let kept = result.len() <= MAX_LOGGED_RESULT_BYTES;
-            let text = if kept { result.clone() } else { "\"too large to keep\"".to_owned() };
+            let text = if kept {
+                result.clone()
+            } else {
+                "\"too large to keep\"".to_owned()
+            };
             sensitive.push(("/result".to_owned(), text));
         }
-        self.append(&body, sensitive, self.durability(flight.hints.effect), now_us)
-            .await
-            .map_err(|refusal| refusal.of_call(&flight.call, &flight.decision.decision_id))
+        self.append(
+            &body,
+            sensitive,
+            self.durability(flight.hints.effect),
+            now_us,
+        )
+        .await
+        .map_err(|refusal| refusal.of_call(&flight.call, &flight.decision.decision_id))
     }
 
     /// The call was refused before anything was sent.
@@ -281,7 +308,11 @@ impl Recorder {
         let body = refusal_body(call, refusal, took_us);
         let reasons: Vec<Reason> = match decision {
             Some(decision) => decision.reasons.clone(),
-            None => refusal.reasons().iter().map(|t| Reason::new(&t.id, &t.message)).collect(),
+            None => refusal
+                .reasons()
+                .iter()
+                .map(|t| Reason::new(&t.id, &t.message))
+                .collect(),
         };
         let sensitive = sensitive_of(call, &reasons);
         self.append(&body, sensitive, self.durability(ToolEffect::None), now_us)
@@ -301,9 +332,16 @@ impl Recorder {
             Refusal::new(reason::AUDIT_UNAVAILABLE, "the audit log cannot be written")
         };
         let body = serde_json::to_string(body).map_err(|error| unavailable(error.to_string()))?;
-        let entry = Entry { kind: Kind::Enforcement, ts_ms: now_us / 1000, body, sensitive };
+        let entry = Entry {
+            kind: Kind::Enforcement,
+            ts_ms: now_us / 1000,
+            body,
+            sensitive,
+        };
         let appended = self.audit.append(entry, durability).await;
-        appended.map(|_| ()).map_err(|error| unavailable(error.to_string()))
+        appended
+            .map(|_| ())
+            .map_err(|error| unavailable(error.to_string()))
     }
 }
 
@@ -312,7 +350,12 @@ fn flight_body(flight: &Flight, outcome: Deed, now_us: i64) -> Body<'_> {
         decision_id: &flight.decision.decision_id,
         session: flight.hints.session_id.as_deref(),
         effect: flight.decision.effect.as_str(),
-        reasons: flight.decision.reasons.iter().map(|reason| reason.id.as_str()).collect(),
+        reasons: flight
+            .decision
+            .reasons
+            .iter()
+            .map(|reason| reason.id.as_str())
+            .collect(),
         decided_digest: &flight.digest,
         forwarded_digest: &flight.forwarded_digest,
         duration_us: now_us.saturating_sub(flight.started_us),
@@ -325,8 +368,16 @@ fn refusal_body<'a>(call: &'a Call, refusal: &'a Refusal, took_us: i64) -> Body<
     let asked = refusal.kind() == RefusalKind::Ask;
     Body {
         decision_id: refusal.decision_id(),
-        effect: if asked { Effect::Ask.as_str() } else { Effect::Deny.as_str() },
-        reasons: refusal.reasons().iter().map(|told| told.id.as_str()).collect(),
+        effect: if asked {
+            Effect::Ask.as_str()
+        } else {
+            Effect::Deny.as_str()
+        },
+        reasons: refusal
+            .reasons()
+            .iter()
+            .map(|told| told.id.as_str())
+            .collect(),
         outcome: if asked { Deed::Asked } else { Deed::Denied },
         duration_us: took_us,
         http_status: refusal.status(),
@@ -374,7 +425,10 @@ fn push_details(sensitive: &mut Vec<(String, String)>, reasons: &[Reason]) {
     if reasons.is_empty() {
         return;
     }
-    let details: Vec<_> = reasons.iter().map(|r| [&r.id, &r.message, &r.detail, &r.policy]).collect();
+    let details: Vec<_> = reasons
+        .iter()
+        .map(|r| [&r.id, &r.message, &r.detail, &r.policy])
+        .collect();
     if let Ok(text) = serde_json::to_string(&details) {
         sensitive.push(("/reason_messages".to_owned(), text));
     }

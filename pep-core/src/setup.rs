@@ -128,7 +128,9 @@ pub enum SetupError {
         source: ApiKeyError,
     },
     /// An algorithm.
-    #[error("`{0}` is no signature algorithm that is known here: use one such as `EdDSA` or `ES256`")]
+    #[error(
+        "`{0}` is no signature algorithm that is known here: use one such as `EdDSA` or `ES256`"
+    )]
     Algorithm(String),
     /// Settings that could not work.
     #[error(transparent)]
@@ -159,12 +161,18 @@ pub fn authenticator(config: &IdentityConfig) -> Result<Authenticator, SetupErro
     if let Some(tenant) = &config.tenant {
         settings.tenant.clone_from(tenant);
     }
-    settings.issuers = config.issuers.iter().map(issuer).collect::<Result<_, _>>()?;
+    settings.issuers = config
+        .issuers
+        .iter()
+        .map(issuer)
+        .collect::<Result<_, _>>()?;
     if let Some(path) = &config.api_keys {
         let text = files::read_private(path)?;
         let store = ApiKeyStore::from_json(text.as_bytes());
-        settings.api_keys =
-            Some(store.map_err(|source| SetupError::ApiKeys { path: path.clone(), source })?);
+        settings.api_keys = Some(store.map_err(|source| SetupError::ApiKeys {
+            path: path.clone(),
+            source,
+        })?);
     }
     Ok(Authenticator::new(settings)?)
 }
@@ -175,15 +183,21 @@ fn issuer(config: &IssuerConfig) -> Result<IssuerSettings, SetupError> {
         return Err(SetupError::JwksUrl(shown.into_owned()));
     }
     let text = files::read_public(&config.jwks)?;
-    let jwks = Jwks::parse(text.as_bytes())
-        .map_err(|source| SetupError::Jwks { path: config.jwks.clone(), source })?;
+    let jwks = Jwks::parse(text.as_bytes()).map_err(|source| SetupError::Jwks {
+        path: config.jwks.clone(),
+        source,
+    })?;
     let mut settings = IssuerSettings::new(&config.iss, &config.aud.all(), jwks);
     settings.tenant.clone_from(&config.tenant);
     if !config.algorithms.is_empty() {
         let known = |name: &String| {
             Algorithm::from_name(name).ok_or_else(|| SetupError::Algorithm(name.clone()))
         };
-        settings.algorithms = config.algorithms.iter().map(known).collect::<Result<_, _>>()?;
+        settings.algorithms = config
+            .algorithms
+            .iter()
+            .map(known)
+            .collect::<Result<_, _>>()?;
     }
     Ok(settings)
 }
@@ -242,7 +256,10 @@ mod tests {
     fn a_key_set_must_be_a_readable_file() {
         let url = authenticator(&identity("https://issuer.example/jwks")).unwrap_err();
         assert!(matches!(url, SetupError::JwksUrl(_)));
-        assert!(matches!(authenticator(&identity("/nonexistent")), Err(SetupError::File(_))));
+        assert!(matches!(
+            authenticator(&identity("/nonexistent")),
+            Err(SetupError::File(_))
+        ));
     }
 
     #[test]
@@ -257,7 +274,10 @@ mod tests {
     #[tokio::test]
     async fn a_log_opens_and_closes() {
         let dir = tempfile::tempdir().unwrap();
-        let config = AuditConfig { dir: dir.path().join("audit"), ..AuditConfig::default() };
+        let config = AuditConfig {
+            dir: dir.path().join("audit"),
+            ..AuditConfig::default()
+        };
         let keys_dir = dir.path().join("keys");
         let log = audit_log(&config, "pep-mcp", &keys_dir, &Clock::fixed(1_000)).unwrap();
         assert!(log.status().writable);

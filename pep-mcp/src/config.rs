@@ -95,7 +95,9 @@ pub enum Denials {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// An id that could be read in two ways.
-    #[error("`{0}` cannot be a server's id: use 1 to {MAX_SERVER_ID_BYTES} of `a-z`, `0-9`, `_`, `-`, `.`")]
+    #[error(
+        "`{0}` cannot be a server's id: use 1 to {MAX_SERVER_ID_BYTES} of `a-z`, `0-9`, `_`, `-`, `.`"
+    )]
     Id(String),
     /// The same id twice.
     #[error("the server `{0}` is configured twice in `pep_mcp.servers`")]
@@ -137,7 +139,11 @@ impl Servers {
                 return Err(ConfigError::Duplicate(server.id.clone()));
             }
         }
-        if servers.is_empty() { Err(ConfigError::NoServers) } else { Ok(Self(servers)) }
+        if servers.is_empty() {
+            Err(ConfigError::NoServers)
+        } else {
+            Ok(Self(servers))
+        }
     }
 
     /// The server called `id`; without an id the only one.
@@ -161,14 +167,21 @@ impl Server {
         if length == 0 || length > MAX_SERVER_ID_BYTES || !config.id.bytes().all(plain) {
             return Err(ConfigError::Id(config.id.clone()));
         }
-        let wrong = || ConfigError::Url { id: config.id.clone(), url: config.url.clone() };
+        let wrong = || ConfigError::Url {
+            id: config.id.clone(),
+            url: config.url.clone(),
+        };
         let uri: Uri = config.url.parse().map_err(|_| wrong())?;
         let web = matches!(uri.scheme_str(), Some("http" | "https"));
         let named = uri.authority().is_some_and(|a| !a.as_str().contains('@'));
         if !web || !named || uri.query().is_some() {
             return Err(wrong());
         }
-        Ok(Self { id: config.id.clone(), url: config.url.clone(), uri })
+        Ok(Self {
+            id: config.id.clone(),
+            url: config.url.clone(),
+            uri,
+        })
     }
 }
 
@@ -178,9 +191,14 @@ impl Config {
     /// # Errors
     /// [`ConfigError::PublicUrl`].
     pub(crate) fn public_url(&self, listen: SocketAddr) -> Result<String, ConfigError> {
-        let Some(url) = &self.public_url else { return Ok(format!("http://{listen}")) };
+        let Some(url) = &self.public_url else {
+            return Ok(format!("http://{listen}"));
+        };
         let web = url.starts_with("http://") || url.starts_with("https://");
-        let parsed = url.parse::<Uri>().ok().filter(|uri| web && uri.authority().is_some());
+        let parsed = url
+            .parse::<Uri>()
+            .ok()
+            .filter(|uri| web && uri.authority().is_some());
         match parsed {
             Some(_) => Ok(url.trim_end_matches('/').to_owned()),
             None => Err(ConfigError::PublicUrl(url.clone())),
@@ -193,7 +211,10 @@ mod tests {
     use super::*;
 
     fn servers(pairs: &[(&str, &str)]) -> Result<Servers, ConfigError> {
-        let server = |(id, url): &(&str, &str)| ServerConfig { id: (*id).into(), url: (*url).into() };
+        let server = |(id, url): &(&str, &str)| ServerConfig {
+            id: (*id).into(),
+            url: (*url).into(),
+        };
         Servers::new(&pairs.iter().map(server).collect::<Vec<_>>())
     }
 
@@ -212,12 +233,21 @@ mod tests {
         let url = "http://h/mcp";
         assert!(servers(&[(&"a".repeat(MAX_SERVER_ID_BYTES), url)]).is_ok());
         for id in ["", "A", "a/b", "a b", &"a".repeat(MAX_SERVER_ID_BYTES + 1)] {
-            assert!(matches!(servers(&[(id, url)]), Err(ConfigError::Id(_))), "{id}");
+            assert!(
+                matches!(servers(&[(id, url)]), Err(ConfigError::Id(_))),
+                "{id}"
+            );
         }
         for url in ["", "h", "/mcp", "ftp://h/", "http://u@h/", "http://h/?a=b"] {
-            assert!(matches!(servers(&[("a", url)]), Err(ConfigError::Url { .. })), "{url}");
+            assert!(
+                matches!(servers(&[("a", url)]), Err(ConfigError::Url { .. })),
+                "{url}"
+            );
         }
-        assert!(matches!(servers(&[("a", url), ("a", url)]), Err(ConfigError::Duplicate(_))));
+        assert!(matches!(
+            servers(&[("a", url), ("a", url)]),
+            Err(ConfigError::Duplicate(_))
+        ));
         assert!(matches!(servers(&[]), Err(ConfigError::NoServers)));
     }
 

@@ -13,7 +13,7 @@ use lictor_pep_core::forward::ForwardError;
 use lictor_pep_core::headers::{LICTOR_CALL_ID, LICTOR_SESSION, strip_hop_by_hop};
 use lictor_pep_core::{Ended, Ending, Flight, Permitted, Refusal, Request, mask};
 use lictor_proto::call::Call;
-use lictor_proto::json::{Open, scan};
+use lictor_proto::json::{Node, Open, scan};
 use lictor_proto::reason;
 use tokio::sync::oneshot;
 
@@ -81,14 +81,19 @@ async fn message(
     let permitted = app.pep.decide(request).await?;
     let (permitted, body, args) = oblige(app, permitted, &inbound).await?;
     // The server learns who calls from us, not from the caller's token.
-    let own = match app.upstream.own_headers(&permitted, server, &args_digest(&permitted, args)) {
+    let own = match app
+        .upstream
+        .own_headers(&permitted, server, &args_digest(&permitted, args))
+    {
         Ok(own) => own,
         Err(refusal) => return Err(give_up(app, permitted, refusal).await.into()),
     };
     // The intention is on record before a byte leaves.
     let (permit, flight) = app.pep.permit(permitted, &body).await?;
     let headers = callers_headers(caller.headers, inbound.era);
-    let sent = app.upstream.send(permit, server, Method::POST, headers, own, body);
+    let sent = app
+        .upstream
+        .send(permit, server, Method::POST, headers, own, body);
     let sent = match until_gone(sent, gone, inbound.era).await {
         Some(sent) => sent,
         None => return Err(cancelled(app, flight).await.into()),
@@ -97,7 +102,9 @@ async fn message(
         Ok(answer) => answer,
         Err(error) => return Err(not_answered(app, flight, &error).await.into()),
     };
-    answered(app, server, flight, inbound, session_id, answer).await.map_err(Stop::from)
+    answered(app, server, flight, inbound, session_id, answer)
+        .await
+        .map_err(Stop::from)
 }
 
 /// A GET (the stream of a legacy session) or DELETE (its end).
@@ -134,20 +141,30 @@ async fn session_request(
     let (permit, flight) = app.pep.permit(permitted, b"").await?;
     let headers = callers_headers(caller.headers, Era::Legacy);
     let ends = method == Method::DELETE;
-    let sent = app.upstream.send(permit, server, method, headers, own, Bytes::new()).await;
+    let sent = app
+        .upstream
+        .send(permit, server, method, headers, own, Bytes::new())
+        .await;
     let answer = match sent {
         Ok(answer) => answer,
         Err(error) => return Err(not_answered(app, flight, &error).await.into()),
     };
-    let ended = session_id.as_deref().filter(|_| ends && answer.status().is_success());
+    let ended = session_id
+        .as_deref()
+        .filter(|_| ends && answer.status().is_success());
     if let Some(id) = ended {
         abandon(app, app.sessions.end(id, &server.id)).await;
     }
     if is_stream(answer.headers()) {
         return Ok(stream(app, server, flight, None, session_id, answer));
     }
-    let (head, released) = collected(app, server, &flight, None, answer).await?;
-    finish(app, flight, head, released).await.map_err(Stop::from)
+    let (head, released) = match collected(app, server, &flight, None, answer).await {
+        Ok(collected) => collected,
+        Err(refusal) => return Err(withheld(app, flight, refusal).await.into()),
+    };
+    finish(app, flight, head, released)
+        .await
+        .map_err(Stop::from)
 }
 
 /// Checks that a legacy session is the caller's, and takes over the handle that came with it.
@@ -158,12 +175,20 @@ async fn enter_session(
     era: Era,
     request: &mut Request,
 ) -> Result<Option<String>, Stop> {
-    let value = caller.headers.get(MCP_SESSION).filter(|_| era == Era::Legacy);
+    let value = caller
+        .headers
+        .get(MCP_SESSION)
+        .filter(|_| era == Era::Legacy);
     let Some(value) = value else { return Ok(None) };
     // Who cannot be identified is refused, and recorded, by the first stage.
-    let Ok(identity) = app.pep.identify(&proof_of(&caller.headers)) else { return Ok(None) };
+    let Ok(identity) = app.pep.identify(&proof_of(&caller.headers)) else {
+        return Ok(None);
+    };
     let principal = Principal::new(&server.id, &identity);
-    let known = value.to_str().ok().and_then(|id| Some((id, app.sessions.enter(id, &principal)?)));
+    let known = value
+        .to_str()
+        .ok()
+        .and_then(|id| Some((id, app.sessions.enter(id, &principal)?)));
     match known {
         Some((id, handle)) => {
             request.session = request.session.take().or(handle);
@@ -173,7 +198,12 @@ async fn enter_session(
             let refusal = Refusal::new(reason::SESSION_UNKNOWN, "the session is not known here");
             let refusal = app
                 .pep
-                .refuse_unread(&request.protocol, &request.source_ip, &request.action, refusal)
+                .refuse_unread(
+                    &request.protocol,
+                    &request.source_ip,
+                    &request.action,
+                    refusal,
+                )
                 .await;
             Err(Stop::NoSession(refusal))
         }
@@ -181,7 +211,9 @@ async fn enter_session(
 }
 
 fn session_gone(refusal: &Refusal, id: Option<&str>, app: &App) -> Response<Body> {
-    let mut response = Bounce::bodiless(refusal.clone()).answering(id).response(&app.refusals);
+    let mut response = Bounce::bodiless(refusal.clone())
+        .answering(id)
+        .response(&app.refusals);
     if refusal.has(reason::SESSION_UNKNOWN) {
         *response.status_mut() = axum::http::StatusCode::NOT_FOUND;
     }
@@ -214,18 +246,27 @@ async fn oblige(
 fn masked(permitted: &Permitted, inbound: &Inbound) -> Result<Option<(Bytes, Open)>, Refusal> {
     let failed = |cause: String| {
         tracing::error!(cause, "a mask could not be applied");
-        permitted.refuse(reason::OBLIGATION_FAILED, "a part of the arguments could not be masked")
+        permitted.refuse(
+            reason::OBLIGATION_FAILED,
+            "a part of the arguments could not be masked",
+        )
     };
     let texts = inbound.texts();
-    let root = inbound.args().unwrap_or(&inbound.node);
+    // Where there are no arguments, no pointer leads anywhere.
+    let none = Node::empty_object();
+    let root = inbound.args().unwrap_or(&none);
     let edits = mask::edits(permitted.decision(), &texts.nodes, root)
         .map_err(|error| failed(error.to_string()))?;
     if edits.is_empty() {
         return Ok(None);
     }
-    let body = edits.apply(&inbound.bytes).map_err(|error| failed(error.to_string()))?;
+    let body = edits
+        .apply(&inbound.bytes)
+        .map_err(|error| failed(error.to_string()))?;
     let node = scan(&body).map_err(|error| failed(error.to_string()))?;
-    let args = args_of(&node).map(|node| Open::from_node(node.clone())).unwrap_or_default();
+    let args = args_of(&node)
+        .map(|node| Open::from_node(node.clone()))
+        .unwrap_or_default();
     Ok(Some((body.into(), args)))
 }
 
@@ -264,9 +305,16 @@ async fn until_gone<T>(
 }
 
 async fn cancelled(app: &App, flight: Flight) -> Refusal {
-    let refusal = flight.withhold(reason::UPSTREAM_UNAVAILABLE, "the caller cancelled the call");
+    let refusal = flight.withhold(
+        reason::UPSTREAM_UNAVAILABLE,
+        "the caller cancelled the call",
+    );
     let ending = Ending::new(Ended::Unknown, 0).because(&refusal);
-    app.pep.finish(flight, ending).await.err().unwrap_or(refusal)
+    app.pep
+        .finish(flight, ending)
+        .await
+        .err()
+        .unwrap_or(refusal)
 }
 
 /// The server did not answer. Whether anything was sent decides what the caller is told.
@@ -284,7 +332,11 @@ async fn not_answered(app: &App, flight: Flight, error: &ForwardError) -> Refusa
         (Ended::Unknown, flight.withhold(id, message))
     };
     let ending = Ending::new(ended, 0).because(&refusal);
-    app.pep.finish(flight, ending).await.err().unwrap_or(refusal)
+    app.pep
+        .finish(flight, ending)
+        .await
+        .err()
+        .unwrap_or(refusal)
 }
 
 /// An error with its causes, for the log.
@@ -307,9 +359,18 @@ async fn answered(
     session_id: Option<String>,
     answer: Response<Incoming>,
 ) -> Result<Response<Body>, Refusal> {
-    let session_id = bind_session(app, server, &flight, &inbound, answer.headers()).await.or(session_id);
+    let session_id = bind_session(app, server, &flight, &inbound, answer.headers())
+        .await
+        .or(session_id);
     if is_stream(answer.headers()) && matches!(inbound.shape, Shape::Request(_)) {
-        return Ok(stream(app, server, flight, Some(inbound), session_id, answer));
+        return Ok(stream(
+            app,
+            server,
+            flight,
+            Some(inbound),
+            session_id,
+            answer,
+        ));
     }
     let (head, released) = match collected(app, server, &flight, Some(&inbound), answer).await {
         Ok(collected) => collected,
@@ -344,8 +405,16 @@ async fn bind_session(
 pub(crate) async fn abandon(app: &App, calls: Vec<Suspended>) {
     for call in calls {
         let call_id = call.flight.call().call_id.clone();
-        if app.pep.finish(call.flight, Ending::new(Ended::Unknown, 0)).await.is_err() {
-            tracing::error!(call_id, "the end of an abandoned call could not be recorded");
+        if app
+            .pep
+            .finish(call.flight, Ending::new(Ended::Unknown, 0))
+            .await
+            .is_err()
+        {
+            tracing::error!(
+                call_id,
+                "the end of an abandoned call could not be recorded"
+            );
         }
     }
 }
@@ -368,7 +437,10 @@ async fn collected(
         // A caller must not be sent to log in for what is between us and the server.
         return Err(flight.withhold(reason::UPSTREAM_UNAVAILABLE, "the server refused us"));
     }
-    let coded = parts.headers.get(CONTENT_ENCODING).is_some_and(|value| value != "identity");
+    let coded = parts
+        .headers
+        .get(CONTENT_ENCODING)
+        .is_some_and(|value| value != "identity");
     if coded {
         return Err(flight.withhold(reason::BODY_INVALID, "the server's answer is compressed"));
     }
@@ -381,19 +453,32 @@ async fn collected(
     } else {
         response::examine_text(&app.pep, flight, &bytes, status).await?
     };
-    Ok((head_of(parts, flight, inbound.map_or(Era::Legacy, |inbound| inbound.era)), released))
+    Ok((
+        head_of(
+            parts,
+            flight,
+            inbound.map_or(Era::Legacy, |inbound| inbound.era),
+        ),
+        released,
+    ))
 }
 
 async fn limited(app: &App, flight: &Flight, body: Incoming) -> Result<Bytes, Refusal> {
     match Limited::new(body, app.limits.answer_bytes).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
-            let message = format!("the answer is longer than {} bytes", app.limits.answer_bytes);
+            let message = format!(
+                "the answer is longer than {} bytes",
+                app.limits.answer_bytes
+            );
             Err(flight.withhold(reason::BODY_TOO_LARGE, message))
         }
         Err(error) => {
             tracing::warn!(call_id = flight.call().call_id, %error, "an answer was cut off");
-            Err(flight.withhold(reason::UPSTREAM_UNAVAILABLE, "the server's answer was cut off"))
+            Err(flight.withhold(
+                reason::UPSTREAM_UNAVAILABLE,
+                "the server's answer was cut off",
+            ))
         }
     }
 }
@@ -412,9 +497,17 @@ async fn finish(
 /// A result that is not released goes on record as such.
 pub(crate) async fn withheld(app: &App, flight: Flight, refusal: Refusal) -> Refusal {
     let lost = refusal.has(reason::UPSTREAM_UNAVAILABLE);
-    let ended = if lost { Ended::Unknown } else { Ended::Withheld };
+    let ended = if lost {
+        Ended::Unknown
+    } else {
+        Ended::Withheld
+    };
     let ending = Ending::new(ended, 0).because(&refusal);
-    app.pep.finish(flight, ending).await.err().unwrap_or(refusal)
+    app.pep
+        .finish(flight, ending)
+        .await
+        .err()
+        .unwrap_or(refusal)
 }
 
 fn stream(
@@ -428,8 +521,17 @@ fn stream(
     let (parts, body) = answer.into_parts();
     let era = inbound.as_ref().map_or(Era::Legacy, |inbound| inbound.era);
     let mut head = head_of(parts, &flight, era);
-    head.0.headers_mut().insert(ACCEL, HeaderValue::from_static("no"));
-    let events = Relay::start(app.clone(), server.clone(), flight, inbound, session_id, body);
+    head.0
+        .headers_mut()
+        .insert(ACCEL, HeaderValue::from_static("no"));
+    let events = Relay::start(
+        app.clone(),
+        server.clone(),
+        flight,
+        inbound,
+        session_id,
+        body,
+    );
     head.0.map(|()| Body::from_stream(events))
 }
 
@@ -439,7 +541,12 @@ fn head_of(parts: axum::http::response::Parts, flight: &Flight, era: Era) -> Hea
     let mut headers = parts.headers;
     strip_hop_by_hop(&mut headers);
     // The length may change; challenges and cookies are between the server and us.
-    for name in [CONTENT_LENGTH.as_str(), "www-authenticate", "set-cookie", "content-encoding"] {
+    for name in [
+        CONTENT_LENGTH.as_str(),
+        "www-authenticate",
+        "set-cookie",
+        "content-encoding",
+    ] {
         headers.remove(name);
     }
     headers.remove(LICTOR_SESSION);

@@ -24,7 +24,9 @@ pub(crate) async fn filter(
     node: &Node,
     bytes: &[u8],
 ) -> Result<Option<Vec<u8>>, Refusal> {
-    let Some(result) = node.get("result") else { return Ok(None) };
+    let Some(result) = node.get("result") else {
+        return Ok(None);
+    };
     let withheld = |message: &str| flight.withhold(reason::BODY_INVALID, message);
     let mut edits = Edits::new();
     if let Some(entries) = result.get(list.member) {
@@ -36,16 +38,21 @@ pub(crate) async fn filter(
         }
         let seen = visible(pep, flight, server, list, items).await?;
         if seen.iter().any(|seen| !seen) {
-            edits.replace(entries, kept(items, &seen, bytes).ok_or_else(|| {
-                withheld("the server's list could not be cut")
-            })?);
+            edits.replace(
+                entries,
+                kept(items, &seen, bytes)
+                    .ok_or_else(|| withheld("the server's list could not be cut"))?,
+            );
         }
     }
     keep_private(result, &mut edits);
     if edits.is_empty() {
         return Ok(None);
     }
-    edits.apply(bytes).map(Some).map_err(|error| withheld(&error.to_string()))
+    edits
+        .apply(bytes)
+        .map(Some)
+        .map_err(|error| withheld(&error.to_string()))
 }
 
 /// Which entries may be seen. One without a name cannot be asked about and stays hidden.
@@ -56,23 +63,31 @@ async fn visible(
     list: ListOf,
     items: &[Node],
 ) -> Result<Vec<bool>, Refusal> {
-    let entries: Vec<Option<Entry>> =
-        items.iter().map(|item| entry(server, list, item)).collect();
+    let entries: Vec<Option<Entry>> = items.iter().map(|item| entry(server, list, item)).collect();
     let asked: Vec<Entry> = entries.iter().flatten().cloned().collect();
     if asked.is_empty() {
         return Ok(vec![false; items.len()]);
     }
     let mut answers = pep.visible(flight, asked).await?.into_iter();
-    Ok(entries.iter().map(|entry| entry.is_some() && answers.next() == Some(true)).collect())
+    Ok(entries
+        .iter()
+        .map(|entry| entry.is_some() && answers.next() == Some(true))
+        .collect())
 }
 
 fn entry(server: &Server, list: ListOf, item: &Node) -> Option<Entry> {
-    let name = item.get(list.key)?.as_str().filter(|name| !name.is_empty())?;
+    let name = item
+        .get(list.key)?
+        .as_str()
+        .filter(|name| !name.is_empty())?;
     let mut texts = Texts::default();
     texts.add(item, "", Origin::ToolDefinition);
     Some(Entry {
         action: list.action.to_owned(),
-        resource: Resource { kind: list.kind, id: entry_id(server, name) },
+        resource: Resource {
+            kind: list.kind,
+            id: entry_id(server, name),
+        },
         content: texts.content,
     })
 }
@@ -115,7 +130,10 @@ mod tests {
         let text = br#"[ {"name": "a" }, {"name":"b","x":1.50},{"name":"c"} ]"#;
         let node = scan(text).unwrap();
         let kept_of = |seen: &[bool]| kept(node.items(), seen, text).unwrap();
-        assert_eq!(kept_of(&[true, false, true]), r#"[{"name": "a" },{"name":"c"}]"#);
+        assert_eq!(
+            kept_of(&[true, false, true]),
+            r#"[{"name": "a" },{"name":"c"}]"#
+        );
         assert_eq!(kept_of(&[false, true, false]), r#"[{"name":"b","x":1.50}]"#);
         assert_eq!(kept_of(&[false; 3]), "[]");
     }
@@ -129,7 +147,10 @@ mod tests {
         let out = edits.apply(text).unwrap();
         assert_eq!(out, br#"{"cacheScope":"private","ttlMs":0,"tools":[]}"#);
         let mut none = Edits::new();
-        keep_private(&scan(br#"{"cacheScope":"private","ttlMs":0}"#).unwrap(), &mut none);
+        keep_private(
+            &scan(br#"{"cacheScope":"private","ttlMs":0}"#).unwrap(),
+            &mut none,
+        );
         keep_private(&scan(b"{}").unwrap(), &mut none);
         assert!(none.is_empty());
     }

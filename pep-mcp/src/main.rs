@@ -52,12 +52,22 @@ async fn main() -> anyhow::Result<()> {
 async fn run(file: File) -> anyhow::Result<()> {
     let mut config = file.pep_mcp;
     if config.authorization_servers.is_empty() {
-        let issuers = file.identity.issuers.iter().map(|issuer| issuer.iss.clone());
+        let issuers = file
+            .identity
+            .issuers
+            .iter()
+            .map(|issuer| issuer.iss.clone());
         config.authorization_servers = issuers.collect();
     }
     let clock = Clock::system();
-    let keys_dir = config.state_dir.clone().unwrap_or_else(|| file.audit.dir.clone());
-    let issuer = config.public_url.clone().unwrap_or_else(|| format!("http://{}", config.listen));
+    let keys_dir = config
+        .state_dir
+        .clone()
+        .unwrap_or_else(|| file.audit.dir.clone());
+    let issuer = config
+        .public_url
+        .clone()
+        .unwrap_or_else(|| format!("http://{}", config.listen));
     let token = match &config.pdp_token_file {
         Some(path) => TokenSource::file(path)?,
         None => TokenSource::none(),
@@ -83,6 +93,9 @@ async fn run(file: File) -> anyhow::Result<()> {
     };
     let served = serve(config, deps, listener, shutdown).await;
     // The last record says that the log ended in order.
-    audit.close("shutdown").await.context("the audit log could not be closed")?;
+    audit
+        .close("shutdown")
+        .await
+        .context("the audit log could not be closed")?;
     Ok(served?)
 }

@@ -66,23 +66,39 @@ const RESOURCES: ListOf = ListOf {
     action: "resources/read",
     kind: ResourceKind::Resource,
 };
-const TEMPLATES: ListOf = ListOf { member: "resourceTemplates", key: "uriTemplate", ..RESOURCES };
+const TEMPLATES: ListOf = ListOf {
+    member: "resourceTemplates",
+    key: "uriTemplate",
+    ..RESOURCES
+};
 
 const fn server(method: &'static str, action: &'static str, class: Class) -> Row {
-    Row { method, action, kind: ResourceKind::Server, param: None, named: None, class }
+    Row {
+        method,
+        action,
+        kind: ResourceKind::Server,
+        param: None,
+        named: None,
+        class,
+    }
 }
 
 const fn task(method: &'static str) -> Row {
-    Row { named: Some("taskId"), ..server(method, method, Class::Read) }
+    Row {
+        named: Some("taskId"),
+        ..server(method, method, Class::Read)
+    }
 }
 
-const fn entry(
-    method: &'static str,
-    kind: ResourceKind,
-    param: &'static str,
-    class: Class,
-) -> Row {
-    Row { method, action: method, kind, param: Some(param), named: Some(param), class }
+const fn entry(method: &'static str, kind: ResourceKind, param: &'static str, class: Class) -> Row {
+    Row {
+        method,
+        action: method,
+        kind,
+        param: Some(param),
+        named: Some(param),
+        class,
+    }
 }
 
 /// What a POST that answers a request of the server (legacy) counts as.
@@ -98,7 +114,11 @@ const ROWS: &[Row] = &[
     server("notifications/cancelled", CONNECT, Class::Plumbing),
     server("notifications/progress", CONNECT, Class::Plumbing),
     server("notifications/roots/list_changed", CONNECT, Class::Plumbing),
-    server("notifications/elicitation/complete", CONNECT, Class::Plumbing),
+    server(
+        "notifications/elicitation/complete",
+        CONNECT,
+        Class::Plumbing,
+    ),
     server("notifications/tasks/status", CONNECT, Class::Plumbing),
     server("logging/setLevel", CONNECT, Class::Plumbing),
     server("subscriptions/listen", CONNECT, Class::Plumbing),
@@ -106,13 +126,33 @@ const ROWS: &[Row] = &[
     server("tools/list", "tools/list", Class::List(TOOLS)),
     server("prompts/list", "prompts/list", Class::List(PROMPTS)),
     server("resources/list", "resources/list", Class::List(RESOURCES)),
-    server("resources/templates/list", "resources/templates/list", Class::List(TEMPLATES)),
+    server(
+        "resources/templates/list",
+        "resources/templates/list",
+        Class::List(TEMPLATES),
+    ),
     entry("tools/call", ResourceKind::Tool, "name", Class::Call),
     entry("prompts/get", ResourceKind::Prompt, "name", Class::Read),
     entry("resources/read", ResourceKind::Resource, "uri", Class::Read),
     // `Mcp-Name` is for the three above and for tasks only.
-    Row { named: None, ..entry("resources/subscribe", ResourceKind::Resource, "uri", Class::Read) },
-    Row { named: None, ..entry("resources/unsubscribe", ResourceKind::Resource, "uri", Class::Read) },
+    Row {
+        named: None,
+        ..entry(
+            "resources/subscribe",
+            ResourceKind::Resource,
+            "uri",
+            Class::Read,
+        )
+    },
+    Row {
+        named: None,
+        ..entry(
+            "resources/unsubscribe",
+            ResourceKind::Resource,
+            "uri",
+            Class::Read,
+        )
+    },
     task("tasks/get"),
     task("tasks/result"),
     task("tasks/update"),
@@ -132,7 +172,12 @@ mod tests {
     #[test]
     fn every_method_stands_once() {
         for row in ROWS {
-            assert_eq!(ROWS.iter().filter(|r| r.method == row.method).count(), 1, "{}", row.method);
+            assert_eq!(
+                ROWS.iter().filter(|r| r.method == row.method).count(),
+                1,
+                "{}",
+                row.method
+            );
             assert!(!row.method.is_empty());
         }
     }
@@ -140,15 +185,32 @@ mod tests {
     #[test]
     fn plumbing_is_connecting_and_nothing_else_is() {
         for row in ROWS {
-            assert_eq!(row.class == Class::Plumbing, row.action == CONNECT, "{}", row.method);
-            assert_eq!(row.param.is_none(), row.kind == ResourceKind::Server, "{}", row.method);
+            assert_eq!(
+                row.class == Class::Plumbing,
+                row.action == CONNECT,
+                "{}",
+                row.method
+            );
+            assert_eq!(
+                row.param.is_none(),
+                row.kind == ResourceKind::Server,
+                "{}",
+                row.method
+            );
         }
         assert!(row("notifications/initialized").is_some());
     }
 
     #[test]
     fn names_are_exact() {
-        for unknown in ["", "tools/Call", "tools/call ", "tools", "notifications/x", "rpc.discover"] {
+        for unknown in [
+            "",
+            "tools/Call",
+            "tools/call ",
+            "tools",
+            "notifications/x",
+            "rpc.discover",
+        ] {
             assert_eq!(row(unknown), None, "{unknown}");
         }
     }

@@ -202,7 +202,10 @@ impl App {
     /// Refuses something that never became a call, with a record of it.
     async fn bounce(&self, bounce: Bounce, protocol: &str, source_ip: &str) -> Response<Body> {
         let Bounce { refusal, .. } = &bounce;
-        let recorded = self.pep.refuse_unread(protocol, source_ip, "", refusal.clone()).await;
+        let recorded = self
+            .pep
+            .refuse_unread(protocol, source_ip, "", refusal.clone())
+            .await;
         bounce.telling(recorded).response(&self.refusals)
     }
 }
@@ -244,9 +247,7 @@ async fn server_metadata(
     Path(server): Path<String>,
 ) -> Response<Body> {
     match app.servers.select(Some(&server)) {
-        Some(server) => {
-            axum::Json(metadata(&app, &format!("/mcp/{}", server.id))).into_response()
-        }
+        Some(server) => axum::Json(metadata(&app, &format!("/mcp/{}", server.id))).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }
@@ -286,7 +287,9 @@ async fn endpoint(
     let source_ip = peer.ip().to_canonical().to_string();
     if let Some(why) = app.guard.refuses(request.headers(), request.uri()) {
         let refusal = Refusal::new("origin_refused", why);
-        return app.bounce(Bounce::bodiless(refusal), "mcp", &source_ip).await;
+        return app
+            .bounce(Bounce::bodiless(refusal), "mcp", &source_ip)
+            .await;
     }
     let Some(server) = app.servers.select(server.as_deref()).cloned() else {
         let message = "no such server is configured: use `/mcp/<server>`";
@@ -316,7 +319,9 @@ async fn post(
     let bytes = match read_body(body, app.limits.body_bytes).await {
         Ok(bytes) => bytes,
         Err(refusal) => {
-            return app.bounce(Bounce::new(refusal, -32600), "mcp", &source_ip).await;
+            return app
+                .bounce(Bounce::new(refusal, -32600), "mcp", &source_ip)
+                .await;
         }
     };
     let inbound = match ingress::read(&headers, bytes, &server) {
@@ -345,7 +350,10 @@ async fn bodiless(
     if era == Era::Modern {
         return not_allowed("POST");
     }
-    let caller = Caller { headers: parts.headers, source_ip };
+    let caller = Caller {
+        headers: parts.headers,
+        source_ip,
+    };
     let work = tokio::spawn(flow::bodiless(app, server, caller, parts.method, version));
     joined(work.await)
 }
@@ -360,12 +368,16 @@ fn joined(work: Result<Response<Body>, tokio::task::JoinError>) -> Response<Body
 
 fn not_allowed(allow: &'static str) -> Response<Body> {
     let mut response = StatusCode::METHOD_NOT_ALLOWED.into_response();
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static(allow));
     response
 }
 
 fn is_json(value: Option<&HeaderValue>) -> bool {
-    let text = value.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let text = value
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let media = text.split(';').next().unwrap_or_default();
     media.trim().eq_ignore_ascii_case("application/json")
 }
@@ -377,6 +389,9 @@ async fn read_body(body: Body, limit_bytes: usize) -> Result<Bytes, Refusal> {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(body_too_large(limit_bytes)),
         Ok(Err(_)) => Err(Refusal::new(reason::BODY_INVALID, "the body was cut off")),
-        Err(_) => Err(Refusal::new(reason::BODY_INVALID, "the body did not come in time")),
+        Err(_) => Err(Refusal::new(
+            reason::BODY_INVALID,
+            "the body did not come in time",
+        )),
     }
 }

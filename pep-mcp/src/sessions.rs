@@ -83,7 +83,12 @@ impl Sessions {
         state.tick += 1;
         let used = state.tick;
         let key = (principal.server.clone(), id.to_owned());
-        let session = Session { principal, handle, used, suspended: HashMap::new() };
+        let session = Session {
+            principal,
+            handle,
+            used,
+            suspended: HashMap::new(),
+        };
         if let Some(old) = state.sessions.insert(key, session) {
             lost.extend(old.suspended.into_values());
         }
@@ -95,7 +100,9 @@ impl Sessions {
         let mut state = self.state();
         state.tick += 1;
         let used = state.tick;
-        let session = state.sessions.get_mut(&(principal.server.clone(), id.to_owned()))?;
+        let session = state
+            .sessions
+            .get_mut(&(principal.server.clone(), id.to_owned()))?;
         if session.principal != *principal {
             return None;
         }
@@ -105,14 +112,21 @@ impl Sessions {
 
     /// Forgets a session that was ended. Returns calls that nobody can answer any more.
     pub(crate) fn end(&self, id: &str, server: &str) -> Vec<Suspended> {
-        let ended = self.state().sessions.remove(&(server.to_owned(), id.to_owned()));
-        ended.map(|session| session.suspended.into_values().collect()).unwrap_or_default()
+        let ended = self
+            .state()
+            .sessions
+            .remove(&(server.to_owned(), id.to_owned()));
+        ended
+            .map(|session| session.suspended.into_values().collect())
+            .unwrap_or_default()
     }
 
     /// Keeps a call for an answer on another stream. Gives it back where it cannot be kept.
     pub(crate) fn suspend(&self, id: &str, server: &str, call: Suspended) -> Option<Suspended> {
         let mut state = self.state();
-        let Some(request_id) = call.inbound.id().map(str::to_owned) else { return Some(call) };
+        let Some(request_id) = call.inbound.id().map(str::to_owned) else {
+            return Some(call);
+        };
         match state.sessions.get_mut(&(server.to_owned(), id.to_owned())) {
             Some(session) if session.suspended.len() < MAX_SUSPENDED_CALLS => {
                 session.suspended.insert(request_id, call)
@@ -124,7 +138,9 @@ impl Sessions {
     /// Takes the call that waits for the answer to `request_id` (JSON text).
     pub(crate) fn resume(&self, id: &str, server: &str, request_id: &str) -> Option<Suspended> {
         let mut state = self.state();
-        let session = state.sessions.get_mut(&(server.to_owned(), id.to_owned()))?;
+        let session = state
+            .sessions
+            .get_mut(&(server.to_owned(), id.to_owned()))?;
         session.suspended.remove(request_id)
     }
 }
@@ -134,7 +150,9 @@ impl State {
     fn forget_oldest(&mut self) -> Vec<Suspended> {
         let mut used: Vec<u64> = self.sessions.values().map(|session| session.used).collect();
         used.sort_unstable();
-        let Some(limit) = used.get(used.len() / 2).copied() else { return Vec::new() };
+        let Some(limit) = used.get(used.len() / 2).copied() else {
+            return Vec::new();
+        };
         let old: Vec<_> = self
             .sessions
             .iter()
@@ -142,7 +160,8 @@ impl State {
             .map(|(key, _)| key.clone())
             .collect();
         let gone = old.iter().filter_map(|key| self.sessions.remove(key));
-        gone.flat_map(|session| session.suspended.into_values()).collect()
+        gone.flat_map(|session| session.suspended.into_values())
+            .collect()
     }
 }
 
@@ -182,6 +201,10 @@ mod tests {
         assert!(sessions.state().sessions.len() <= MAX_SESSIONS);
         assert!(sessions.enter("0", &principal("f", "alice")).is_some());
         assert!(sessions.enter("1", &principal("f", "alice")).is_none());
-        assert!(sessions.enter("one more", &principal("f", "alice")).is_some());
+        assert!(
+            sessions
+                .enter("one more", &principal("f", "alice"))
+                .is_some()
+        );
     }
 }

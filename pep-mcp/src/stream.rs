@@ -55,7 +55,14 @@ impl Relay {
         body: Incoming,
     ) -> BoxStream<'static, Result<Bytes, Infallible>> {
         let (out, events) = mpsc::channel(EVENT_QUEUE);
-        let relay = Self { app, server, flight: Some(flight), inbound, session_id, out };
+        let relay = Self {
+            app,
+            server,
+            flight: Some(flight),
+            inbound,
+            session_id,
+            out,
+        };
         tokio::spawn(relay.run(body));
         ReceiverStream::new(events).map(Ok).boxed()
     }
@@ -80,7 +87,9 @@ impl Relay {
                 }
                 break;
             };
-            let Ok(data) = frame.into_data() else { continue };
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
             splitter.push(&data);
             if self.events(&mut splitter).await.is_err() {
                 break;
@@ -94,7 +103,11 @@ impl Relay {
             match splitter.next_event() {
                 Ok(Some(event)) => self.event(event).await?,
                 Ok(None) => return Ok(()),
-                Err(error) => return self.withhold(reason::BODY_TOO_LARGE, &error.to_string()).await,
+                Err(error) => {
+                    return self
+                        .withhold(reason::BODY_TOO_LARGE, &error.to_string())
+                        .await;
+                }
             }
         }
     }
@@ -103,7 +116,11 @@ impl Relay {
         let data = match sse::data_of(&event) {
             Ok(None) => return self.emit(event).await,
             Ok(Some(data)) => data,
-            Err(error) => return self.withhold(reason::BODY_INVALID, &error.to_string()).await,
+            Err(error) => {
+                return self
+                    .withhold(reason::BODY_INVALID, &error.to_string())
+                    .await;
+            }
         };
         match sse::heard(&data) {
             Ok(Heard::Answer { id, node }) => self.answer(&id, &node, &event, &data).await,
@@ -123,15 +140,18 @@ impl Relay {
         event: &[u8],
         data: &[u8],
     ) -> Result<(), Closed> {
-        let ours = self.inbound.as_ref().and_then(Inbound::id).is_some_and(|ours| {
-            ours == id || (id == "null" && node.get("error").is_some())
-        });
+        let ours = self
+            .inbound
+            .as_ref()
+            .and_then(Inbound::id)
+            .is_some_and(|ours| ours == id || (id == "null" && node.get("error").is_some()));
         let taken = if ours {
             self.flight.take().zip(self.inbound.clone())
         } else {
-            let suspended = self.session_id.as_deref().and_then(|session| {
-                self.app.sessions.resume(session, &self.server.id, id)
-            });
+            let suspended = self
+                .session_id
+                .as_deref()
+                .and_then(|session| self.app.sessions.resume(session, &self.server.id, id));
             suspended.map(|call| (call.flight, call.inbound))
         };
         let Some((flight, inbound)) = taken else {
@@ -201,7 +221,9 @@ impl Relay {
     /// The stream is over. A call without its answer waits for another stream of its session, or
     /// has ended in a way that nobody knows.
     async fn ended(mut self) {
-        let Some(flight) = self.flight.take() else { return };
+        let Some(flight) = self.flight.take() else {
+            return;
+        };
         let (ended, flight) = match (self.inbound.take(), self.session_id.as_deref()) {
             (Some(inbound), Some(session)) => {
                 let call = Suspended { flight, inbound };
@@ -214,7 +236,13 @@ impl Relay {
             (None, _) => (Ended::Done, flight),
         };
         let call_id = flight.call().call_id.clone();
-        if self.app.pep.finish(flight, Ending::new(ended, STREAM_STATUS)).await.is_err() {
+        if self
+            .app
+            .pep
+            .finish(flight, Ending::new(ended, STREAM_STATUS))
+            .await
+            .is_err()
+        {
             tracing::error!(call_id, "the end of a stream could not be recorded");
         }
     }

@@ -51,7 +51,10 @@ impl Upstream {
         for (name, value) in set {
             own.append(name, value);
         }
-        own.insert(AUTHORIZATION, self.assertion(permitted, server, args_digest)?);
+        own.insert(
+            AUTHORIZATION,
+            self.assertion(permitted, server, args_digest)?,
+        );
         // An answer that is not readable cannot be checked.
         own.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         Ok(own)
@@ -65,8 +68,15 @@ impl Upstream {
     ) -> Result<HeaderValue, Refusal> {
         let call = permitted.call();
         let agent = call.agent.as_ref();
-        let sub = call.subject.as_ref().or(agent).map(|party| party.id.as_str());
-        let actors = agent.into_iter().chain(&call.delegation).map(|party| party.id.as_str());
+        let sub = call
+            .subject
+            .as_ref()
+            .or(agent)
+            .map(|party| party.id.as_str());
+        let actors = agent
+            .into_iter()
+            .chain(&call.delegation)
+            .map(|party| party.id.as_str());
         let act: Vec<&str> = actors.collect();
         let now_ms = self.clock.now_ms();
         let assertion = Assertion {
@@ -74,13 +84,20 @@ impl Upstream {
             act: &act,
             aud: &server.url,
             decision_id: &permitted.decision().decision_id,
-            tool: call.resource.as_ref().map(|resource| resource.id.as_str()).unwrap_or_default(),
+            tool: call
+                .resource
+                .as_ref()
+                .map(|resource| resource.id.as_str())
+                .unwrap_or_default(),
             args_digest,
             ttl_s: ASSERTION_TTL_S,
         };
         let failed = |cause: String| {
             tracing::error!(cause, "no assertion could be made");
-            permitted.refuse(reason::OBLIGATION_FAILED, "no assertion for the server could be made")
+            permitted.refuse(
+                reason::OBLIGATION_FAILED,
+                "no assertion for the server could be made",
+            )
         };
         let token = self
             .minter
@@ -102,7 +119,13 @@ impl Upstream {
         own: HeaderMap,
         body: Bytes,
     ) -> Result<Response<Incoming>, ForwardError> {
-        let outgoing = Outgoing { method, url: server.uri.clone(), headers, own, body };
+        let outgoing = Outgoing {
+            method,
+            url: server.uri.clone(),
+            headers,
+            own,
+            body,
+        };
         self.forwarder.send(permit, outgoing).await
     }
 }
@@ -127,11 +150,20 @@ mod tests {
     #[test]
     fn a_modern_request_carries_nothing_of_a_session() {
         let mut headers = HeaderMap::new();
-        for name in ["mcp-session-id", "last-event-id", "origin", "referer", "mcp-method"] {
+        for name in [
+            "mcp-session-id",
+            "last-event-id",
+            "origin",
+            "referer",
+            "mcp-method",
+        ] {
             headers.insert(name, HeaderValue::from_static("x"));
         }
         let modern = callers_headers(headers.clone(), Era::Modern);
-        assert_eq!(modern.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["mcp-method"]);
+        assert_eq!(
+            modern.keys().map(HeaderName::as_str).collect::<Vec<_>>(),
+            ["mcp-method"]
+        );
         assert_eq!(callers_headers(headers, Era::Legacy).len(), 3);
     }
 }

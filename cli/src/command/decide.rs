@@ -90,7 +90,8 @@ fn by_bundle(args: &DecideArgs, path: &Path, text: &[u8]) -> Result<Effect, Fail
         (None, None) => Facts::default(),
     };
     let loaded = bundle::loaded(path)?.map_err(|problems| problems.failure())?;
-    let outcome = dry_run(&loaded, &call, facts, now_ms(), Budget::default());
+    let mut outcome = dry_run(&loaded, &call, facts, now_ms(), Budget::default());
+    outcome.decision.decision_id = uuid::Uuid::now_v7().to_string();
     write(args, &outcome.decision, Some(&outcome))?;
     Ok(outcome.decision.effect)
 }

@@ -43,12 +43,22 @@ fn asked(step: &Step) -> String {
     match step.ask {
         Ask::Connect { server } => format!("MCP {LEGACY}: initialize {server}"),
         Ask::ListTools { server, era, .. } => format!("MCP {}: tools/list {server}", revision(era)),
-        Ask::CallTool { tool, args, era, .. } => {
+        Ask::CallTool {
+            tool, args, era, ..
+        } => {
             format!("MCP {}: tools/call {tool} {args}", revision(era))
         }
         Ask::Approve => "gRPC: ApprovalService.Resolve".to_owned(),
-        Ask::Chat { model, stream: false, .. } => format!("OpenAI: chat with {model}"),
-        Ask::Chat { model, stream: true, .. } => format!("OpenAI: streamed chat with {model}"),
+        Ask::Chat {
+            model,
+            stream: false,
+            ..
+        } => format!("OpenAI: chat with {model}"),
+        Ask::Chat {
+            model,
+            stream: true,
+            ..
+        } => format!("OpenAI: streamed chat with {model}"),
         Ask::ListModels { .. } => "OpenAI: list of models".to_owned(),
         Ask::RawMcp { server, body } => format!("to {server}, as it is: {body}"),
         Ask::RawChat { body } => format!("to the provider, as it is: {body}"),
@@ -97,10 +107,16 @@ pub(crate) fn pretty(told: &Told<'_>, paint: Paint) -> String {
 
 /// Commands for whoever kept the folder.
 fn look_closer(told: &Told<'_>) -> String {
-    let Some(folder) = told.kept else { return String::new() };
+    let Some(folder) = told.kept else {
+        return String::new();
+    };
     let dir = folder.display();
     let mut text = format!("\n     Look closer:\n     lictor audit verify {dir}\n");
-    let session = told.steps.iter().map(|(_, evidence)| &evidence.session).find(|id| !id.is_empty());
+    let session = told
+        .steps
+        .iter()
+        .map(|(_, evidence)| &evidence.session)
+        .find(|id| !id.is_empty());
     if let Some(session) = session {
         text.push_str(&format!("     lictor audit session {session} {dir}\n"));
     }
@@ -110,7 +126,11 @@ fn look_closer(told: &Told<'_>) -> String {
 fn step(number: usize, played: &Played, evidence: &Evidence, paint: Paint) -> String {
     let Played { step, seen, .. } = played;
     let fine = played.differences.is_empty() && evidence.differences.is_empty();
-    let mark = if fine { paint.green("ok") } else { paint.red("NOT AS EXPECTED") };
+    let mark = if fine {
+        paint.green("ok")
+    } else {
+        paint.red("NOT AS EXPECTED")
+    };
     let verdict = match seen.effect {
         Effect::Allow => paint.green("allow"),
         Effect::Deny => paint.red("deny"),
@@ -119,19 +139,32 @@ fn step(number: usize, played: &Played, evidence: &Evidence, paint: Paint) -> St
     let mut text = format!("\n{number:>3}  {}  {mark}\n", step.title);
     let mut line = |name: &str, value: String| {
         if !value.is_empty() {
-            text.push_str(&format!("     {}{value}\n", paint.dim(&format!("{name:<9}"))));
+            text.push_str(&format!(
+                "     {}{value}\n",
+                paint.dim(&format!("{name:<9}"))
+            ));
         }
     };
     line("who", step.caller.who().to_owned());
     line("asks", cut(&asked(step)));
     line("decision", format!("{verdict}{}", outcome(evidence)));
     if seen.effect != Effect::Allow {
-        line("told", format!("{}: {}", seen.reasons.join(", "), cut(&seen.message)));
+        line(
+            "told",
+            format!("{}: {}", seen.reasons.join(", "), cut(&seen.message)),
+        );
     }
     for spoke in &evidence.spoke {
         line("because", because(spoke));
     }
-    line("sees", if seen.names.is_empty() { String::new() } else { seen.names.join(", ") });
+    line(
+        "sees",
+        if seen.names.is_empty() {
+            String::new()
+        } else {
+            seen.names.join(", ")
+        },
+    );
     line("answer", cut(&seen.text));
     for difference in played.differences.iter().chain(&evidence.differences) {
         line("wrong", paint.red(difference));
@@ -218,10 +251,16 @@ fn word(value: &impl serde::Serialize) -> String {
 
 fn closing(told: &Told<'_>, paint: Paint) -> String {
     if told.differences.is_empty() {
-        let text = format!("all {} steps came out as expected, over the wire and in the logs", told.steps.len());
+        let text = format!(
+            "all {} steps came out as expected, over the wire and in the logs",
+            told.steps.len()
+        );
         return format!("\n{}\n", paint.green(&text));
     }
-    let mut text = format!("\n{}\n", paint.red(&format!("{} differences", told.differences.len())));
+    let mut text = format!(
+        "\n{}\n",
+        paint.red(&format!("{} differences", told.differences.len()))
+    );
     for difference in told.differences {
         text.push_str(&format!("  - {difference}\n"));
     }
@@ -232,7 +271,11 @@ fn closing(told: &Told<'_>, paint: Paint) -> String {
 
 /// The same for programs.
 pub(crate) fn json(told: &Told<'_>) -> Value {
-    let steps: Vec<Value> = told.steps.iter().map(|(played, evidence)| json_step(played, evidence)).collect();
+    let steps: Vec<Value> = told
+        .steps
+        .iter()
+        .map(|(played, evidence)| json_step(played, evidence))
+        .collect();
     json!({
         "ok": told.differences.is_empty(),
         "steps": steps,
@@ -252,7 +295,8 @@ pub(crate) fn json(told: &Told<'_>) -> Value {
 
 fn json_step(played: &Played, evidence: &Evidence) -> Value {
     let Played { step, seen, .. } = played;
-    let spoke = |spoke: &Spoke| json!({ "id": spoke.id, "policy": spoke.policy, "engine": spoke.engine() });
+    let spoke =
+        |spoke: &Spoke| json!({ "id": spoke.id, "policy": spoke.policy, "engine": spoke.engine() });
     json!({
         "title": step.title,
         "who": step.caller.who(),

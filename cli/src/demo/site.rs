@@ -67,13 +67,21 @@ impl Site {
     ///
     /// # Errors
     /// What cannot be written, bundles that cannot be composed, no free port.
-    pub(crate) async fn new(keep: Option<&Path>, parts: Vec<Part>, now_ms: i64) -> Result<Self, Failure> {
+    pub(crate) async fn new(
+        keep: Option<&Path>,
+        parts: Vec<Part>,
+        now_ms: i64,
+    ) -> Result<Self, Failure> {
         let folder = Folder::new(keep)?;
         let root = folder.path().to_owned();
         let people = People::new(now_ms)?;
         let (bundle_key, signed_by) = bundle(&root, parts, now_ms)?;
         write(create_public, &root.join("jwks.json"), &people.jwks)?;
-        write(create_private, &root.join("api-keys.json"), &people.api_keys)?;
+        write(
+            create_private,
+            &root.join("api-keys.json"),
+            &people.api_keys,
+        )?;
         let provider_key = random_text()?;
         write(create_private, &root.join("provider.key"), &provider_key)?;
         let (sightings, provider_keys) = (Sightings::default(), Keys::default());
@@ -81,7 +89,17 @@ impl Site {
         let (provider, provider_task) = serve(provider::router(provider_keys.clone())).await?;
         let config = config(&root, bundle_key, provider, tools);
         let servers = vec![tools_task, provider_task];
-        Ok(Self { folder, servers, people, sightings, provider_keys, provider_key, tools, signed_by, config })
+        Ok(Self {
+            folder,
+            servers,
+            people,
+            sightings,
+            provider_keys,
+            provider_key,
+            tools,
+            signed_by,
+            config,
+        })
     }
 
     /// The folder with everything in it.
@@ -110,9 +128,9 @@ impl Folder {
     fn new(keep: Option<&Path>) -> Result<Self, Failure> {
         let Some(path) = keep else {
             let made = tempfile::Builder::new().prefix("lictor-demo-").tempdir();
-            return made
-                .map(Self::Passing)
-                .map_err(|error| Failure::failed(format!("cannot make a temporary folder: {error}")));
+            return made.map(Self::Passing).map_err(|error| {
+                Failure::failed(format!("cannot make a temporary folder: {error}"))
+            });
         };
         let used = std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
         if used {
@@ -120,7 +138,9 @@ impl Folder {
             return Err(Failure::usage(text).help("name a new folder for `--keep`"));
         }
         ensure_directory(path).map_err(|error| Failure::error(&error))?;
-        let path = path.canonicalize().map_err(|error| io("use", path, error))?;
+        let path = path
+            .canonicalize()
+            .map_err(|error| io("use", path, error))?;
         Ok(Self::Kept(path))
     }
 
@@ -137,10 +157,16 @@ impl Folder {
 fn bundle(root: &Path, parts: Vec<Part>, now_ms: i64) -> Result<(PathBuf, String), Failure> {
     let refused = |error: &dyn std::error::Error| Failure::failed(chain(error));
     let pair = keys::generate(Purpose::Bundle).map_err(|error| refused(&error))?;
-    let (private, public) = pair.write_pair(&root.join("keys")).map_err(|error| refused(&error))?;
+    let (private, public) = pair
+        .write_pair(&root.join("keys"))
+        .map_err(|error| refused(&error))?;
     let key = keys::load_signing(&private).map_err(|error| refused(&error))?;
     let files = compose(parts).map_err(|error| refused(&error))?;
-    let options = SignOptions { scope: SCOPE.to_owned(), iat_s: now_ms / 1_000, exp_s: None };
+    let options = SignOptions {
+        scope: SCOPE.to_owned(),
+        iat_s: now_ms / 1_000,
+        exp_s: None,
+    };
     let signed = sign(&files, &key, &options).map_err(|error| refused(&error))?;
     let path = root.join("bundle.tar.gz");
     std::fs::write(&path, pack(&signed)).map_err(|error| io("write", &path, error))?;
@@ -154,7 +180,10 @@ fn config(root: &Path, bundle_key: PathBuf, provider: SocketAddr, tools: SocketA
         key_env: None,
         key_file: Some(root.join("provider.key")),
     };
-    let server = |id: &str| ServerConfig { id: id.to_owned(), url: format!("http://{tools}/{id}") };
+    let server = |id: &str| ServerConfig {
+        id: id.to_owned(),
+        url: format!("http://{tools}/{id}"),
+    };
     let issuer = IssuerConfig {
         iss: ISSUER.to_owned(),
         aud: Audience::One(AUDIENCE.to_owned()),

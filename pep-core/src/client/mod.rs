@@ -22,7 +22,7 @@ use lictor_proto::call::Call;
 use lictor_proto::decide::{Answer, Decide, DecideError, Settle};
 use lictor_proto::pb;
 use lictor_proto::pb::decision_service_client::DecisionServiceClient;
-use lictor_proto::wire;
+use lictor_proto::{reason, wire};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -65,9 +65,16 @@ impl GrpcDecide {
         Ok(Self { client, pipeline })
     }
 
-    async fn decide_alone(&self, request: pb::DecideRequest, ms: u32) -> Result<Answer, DecideError> {
+    async fn decide_alone(
+        &self,
+        request: pb::DecideRequest,
+        ms: u32,
+    ) -> Result<Answer, DecideError> {
         let mut client = self.client.clone();
-        let response = client.decide(with_timeout(request, ms)).await.map_err(|s| refused(&s))?;
+        let response = client
+            .decide(with_timeout(request, ms))
+            .await
+            .map_err(|s| refused(&s))?;
         wire::answer_from_pb(response.into_inner())
     }
 }
@@ -88,30 +95,53 @@ impl Decide for GrpcDecide {
         calls: Vec<Arc<Call>>,
         budget_ms: u32,
     ) -> Result<Vec<Answer>, DecideError> {
-        let requests = calls.iter().map(|call| request_of(call, budget_ms)).collect();
+        let requests = calls
+            .iter()
+            .map(|call| request_of(call, budget_ms))
+            .collect();
         let batch = pb::DecideBatchRequest { requests };
         let mut client = self.client.clone();
-        let response =
-            client.decide_batch(with_timeout(batch, budget_ms)).await.map_err(|s| refused(&s))?;
-        response.into_inner().responses.into_iter().map(wire::answer_from_pb).collect()
+        let response = client
+            .decide_batch(with_timeout(batch, budget_ms))
+            .await
+            .map_err(|s| refused(&s))?;
+        response
+            .into_inner()
+            .responses
+            .into_iter()
+            .map(wire::answer_from_pb)
+            .collect()
     }
 
     async fn settle(&self, settle: Settle) -> Result<(), DecideError> {
         let mut client = self.client.clone();
-        client.settle(wire::settle_to_pb(&settle)).await.map(|_| ()).map_err(|s| refused(&s))
+        client
+            .settle(wire::settle_to_pb(&settle))
+            .await
+            .map(|_| ())
+            .map_err(|s| refused(&s))
     }
 
     async fn exchange_checkpoint(&self, writer: &str, note: &str) -> Result<String, DecideError> {
-        let request =
-            pb::ExchangeCheckpointRequest { writer: writer.to_owned(), note: note.to_owned() };
+        let request = pb::ExchangeCheckpointRequest {
+            writer: writer.to_owned(),
+            note: note.to_owned(),
+        };
         let mut client = self.client.clone();
-        let response = client.exchange_checkpoint(request).await.map_err(|s| refused(&s))?;
+        let response = client
+            .exchange_checkpoint(request)
+            .await
+            .map_err(|s| refused(&s))?;
         Ok(response.into_inner().note)
     }
 }
 
 fn request_of(call: &Call, budget_ms: u32) -> pb::DecideRequest {
-    pb::DecideRequest { call: Some(wire::call_to_pb(call)), budget_ms, dry_run: false }
+    pb::DecideRequest {
+        call: Some(wire::call_to_pb(call)),
+        budget_ms,
+        dry_run: false,
+    }
 }
 
 fn bytes_of(call: &Call) -> usize {
@@ -126,19 +156,45 @@ fn with_timeout<T>(message: T, budget_ms: u32) -> tonic::Request<T> {
 }
 
 /// A status that says something about this enforcement point's connection or credential means
-/// that no decision could be had; one about the call is a refusal.
+/// that no decision could be had; one about the call is a refusal, by the reason it carries.
 pub(crate) fn refused(status: &Status) -> DecideError {
+    let named = status.metadata().get("lictor-reason");
+    let named = named.and_then(|value| value.to_str().ok());
+    let refusal = |fallback: &str| DecideError::Refused {
+        id: named.unwrap_or(fallback).to_owned(),
+        message: status.message().to_owned(),
+    };
     match status.code() {
         Code::InvalidArgument | Code::AlreadyExists | Code::FailedPrecondition | Code::NotFound => {
-            DecideError::Refused {
-                id: lictor_proto::reason::CALL_INVALID.to_owned(),
-                message: status.message().to_owned(),
-            }
+            refusal(reason::CALL_INVALID)
         }
-        Code::ResourceExhausted => DecideError::Refused {
-            id: lictor_proto::reason::OVERLOADED.to_owned(),
-            message: status.message().to_owned(),
-        },
+        Code::ResourceExhausted => refusal(reason::OVERLOADED),
         code => DecideError::Unavailable(format!("{code}: {}", status.message())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_status_about_the_call_is_a_refusal() {
+        let id = |code| refused(&Status::new(code, "x")).reason_id().to_owned();
+        assert_eq!(id(Code::InvalidArgument), reason::CALL_INVALID);
+        assert_eq!(id(Code::ResourceExhausted), reason::OVERLOADED);
+        for code in [
+            Code::Unauthenticated,
+            Code::PermissionDenied,
+            Code::Unavailable,
+            Code::Cancelled,
+            Code::Internal,
+        ] {
+            assert_eq!(id(code), reason::PDP_UNAVAILABLE, "{code:?}");
+        }
+        let mut named = Status::new(Code::FailedPrecondition, "x");
+        named
+            .metadata_mut()
+            .insert("lictor-reason", "state_unavailable".parse().unwrap());
+        assert_eq!(refused(&named).reason_id(), "state_unavailable");
     }
 }

@@ -58,22 +58,29 @@ impl Pipeline {
     /// Sends one call and waits for its answer. The caller bounds the time.
     pub(crate) async fn decide(&self, request: pb::DecideRequest) -> Result<Answer, DecideError> {
         let up = self.up().await?;
-        let call_id = request.call.as_ref().map(|call| call.call_id.clone()).unwrap_or_default();
+        let call_id = request
+            .call
+            .as_ref()
+            .map(|call| call.call_id.clone())
+            .unwrap_or_default();
         let ticket = up.pending.wait_for(&call_id)?;
-        let lost = |_| DecideError::Unavailable("the stream to the decision point broke".to_owned());
+        let lost =
+            |_| DecideError::Unavailable("the stream to the decision point broke".to_owned());
         up.writer.send(request).await.map_err(lost)?;
         ticket.answered().await
     }
 
     async fn up(&self) -> Result<Up, DecideError> {
         let mut link = self.link.clone();
-        let settled = link.wait_for(|link| !matches!(link, Link::Connecting)).await;
+        let settled = link
+            .wait_for(|link| !matches!(link, Link::Connecting))
+            .await;
         match settled.as_deref() {
             Ok(Link::Up(up)) => Ok(up.clone()),
             Ok(Link::Down(why)) => Err(DecideError::Unavailable(why.clone())),
-            Ok(Link::Connecting) | Err(_) => {
-                Err(DecideError::Unavailable("the connection is being closed".to_owned()))
-            }
+            Ok(Link::Connecting) | Err(_) => Err(DecideError::Unavailable(
+                "the connection is being closed".to_owned(),
+            )),
         }
     }
 }
@@ -82,34 +89,36 @@ async fn keep_open(client: Client, token: TokenSource, state: watch::Sender<Link
     let mut backoff_ms = BACKOFF_MIN_MS;
     loop {
         token.reload();
-        let pending = Pending::default();
         let (writer, queue) = mpsc::channel(WRITE_QUEUE_CALLS);
-        let opened = client.clone().decide_stream(ReceiverStream::new(queue)).await;
-        let why = match opened {
+        let opened = client
+            .clone()
+            .decide_stream(ReceiverStream::new(queue))
+            .await;
+        match opened {
             Ok(answers) => {
-                state.send_replace(Link::Up(Up { writer, pending: pending.clone() }));
-                let why = read(answers.into_inner(), &pending).await;
                 backoff_ms = BACKOFF_MIN_MS;
-                // The first try after a good connection is awaited; only failed ones back off.
+                let pending = Pending::default();
+                let up = Up {
+                    writer,
+                    pending: pending.clone(),
+                };
+                state.send_replace(Link::Up(up));
+                let why = read(answers.into_inner(), &pending).await;
+                // New calls wait for the next connection; those on their way are lost with this one.
                 state.send_replace(Link::Connecting);
                 pending.fail(&why);
                 tracing::warn!(why, "the stream to the decision point ended");
-                continue_after(&mut backoff_ms, false).await;
-                continue;
+                tokio::time::sleep(Duration::from_millis(backoff_ms)).await;
             }
-            Err(status) => refused(&status).to_string(),
-        };
-        tracing::debug!(why, "the decision point cannot be reached");
-        state.send_replace(Link::Down(why));
-        continue_after(&mut backoff_ms, true).await;
-        state.send_replace(Link::Connecting);
-    }
-}
-
-async fn continue_after(backoff_ms: &mut u64, failed: bool) {
-    tokio::time::sleep(Duration::from_millis(*backoff_ms)).await;
-    if failed {
-        *backoff_ms = backoff_ms.saturating_mul(2).min(BACKOFF_MAX_MS);
+            Err(status) => {
+                let why = refused(&status).to_string();
+                tracing::debug!(why, "the decision point cannot be reached");
+                state.send_replace(Link::Down(why));
+                tokio::time::sleep(Duration::from_millis(backoff_ms)).await;
+                backoff_ms = backoff_ms.saturating_mul(2).min(BACKOFF_MAX_MS);
+                state.send_replace(Link::Connecting);
+            }
+        }
     }
 }
 

@@ -92,14 +92,23 @@ impl Rig {
         let dir = tempfile::tempdir().unwrap();
         let server = Server::start(Box::new(reply)).await;
         let mut config = Config {
-            servers: vec![ServerConfig { id: "accounting".into(), url: server.url() }],
+            servers: vec![ServerConfig {
+                id: "accounting".into(),
+                url: server.url(),
+            }],
             decision_budget_ms: BUDGET_MS,
             ..Config::default()
         };
         change(&mut config);
         let (key, other_key, api_keys) = api_keys(dir.path());
-        let identity = IdentityConfig { api_keys: Some(api_keys), ..IdentityConfig::default() };
-        let audit_config = AuditConfig { dir: dir.path().join("audit"), ..AuditConfig::default() };
+        let identity = IdentityConfig {
+            api_keys: Some(api_keys),
+            ..IdentityConfig::default()
+        };
+        let audit_config = AuditConfig {
+            dir: dir.path().join("audit"),
+            ..AuditConfig::default()
+        };
         let clock = Clock::system();
         let keys_dir = dir.path().join("keys");
         let audit = setup::audit_log(&audit_config, "pep-mcp", &keys_dir, &clock).unwrap();
@@ -166,7 +175,11 @@ impl Rig {
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
         let (head, body) = self.begin(request).await.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
-        Answer { status: head.status, headers: head.headers, body }
+        Answer {
+            status: head.status,
+            headers: head.headers,
+            body,
+        }
     }
 
     pub(crate) async fn post(&self, body: impl Into<Bytes>) -> Answer {
@@ -179,11 +192,13 @@ impl Rig {
         body: impl Into<Bytes>,
         headers: &[(&str, &str)],
     ) -> Answer {
-        self.send(self.request(Method::POST, "/mcp", headers, body)).await
+        self.send(self.request(Method::POST, "/mcp", headers, body))
+            .await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
-        self.send(self.request(Method::GET, path, &[("authorization", "")], "")).await
+        self.send(self.request(Method::GET, path, &[("authorization", "")], ""))
+            .await
     }
 
     /// Stops and returns the enforcement records.
@@ -197,9 +212,15 @@ impl Rig {
         let mut records = Vec::new();
         for file in std::fs::read_dir(self.dir.path().join("audit")).unwrap() {
             let path = file.unwrap().path();
-            if path.extension().is_some_and(|extension| extension == "jsonl") {
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "jsonl")
+            {
                 let text = std::fs::read_to_string(path).unwrap();
-                records.extend(text.lines().map(|l| serde_json::from_str::<Value>(l).unwrap()));
+                records.extend(
+                    text.lines()
+                        .map(|l| serde_json::from_str::<Value>(l).unwrap()),
+                );
             }
         }
         records.retain(|record| record["kind"] == "enforcement");
@@ -209,7 +230,10 @@ impl Rig {
 
 /// The outcomes of records, in their order.
 pub(crate) fn outcomes(records: &[Value]) -> Vec<&str> {
-    records.iter().map(|record| record["outcome"].as_str().unwrap()).collect()
+    records
+        .iter()
+        .map(|record| record["outcome"].as_str().unwrap())
+        .collect()
 }
 
 /// A `tools/call` of the legacy era.
@@ -237,7 +261,12 @@ fn api_keys(dir: &Path) -> (String, String, PathBuf) {
         record("alice", &alice, "alice@example.com"), record("bob", &bob, "bob@example.com")]});
     let path = dir.join("keys.json");
     let mut options = std::fs::OpenOptions::new();
-    let mut file = options.write(true).create_new(true).mode(0o600).open(&path).unwrap();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)
+        .unwrap();
     file.write_all(store.to_string().as_bytes()).unwrap();
     (alice, bob, path)
 }

@@ -30,12 +30,18 @@ struct Shared {
 
 impl Server {
     pub(crate) async fn start(reply: Reply) -> Self {
-        let shared = Arc::new(Shared { reply, seen: Mutex::default() });
+        let shared = Arc::new(Shared {
+            reply,
+            seen: Mutex::default(),
+        });
         let app = Router::new().fallback(handle).with_state(shared.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { address, seen: shared }
+        Self {
+            address,
+            seen: shared,
+        }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -50,7 +56,11 @@ impl Server {
 async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap();
-    let seen = Seen { method: parts.method, headers: parts.headers, body };
+    let seen = Seen {
+        method: parts.method,
+        headers: parts.headers,
+        body,
+    };
     shared.seen.lock().unwrap().push(seen.clone());
     (shared.reply)(&seen)
 }
@@ -64,12 +74,16 @@ pub(crate) fn events(text: impl Into<Body>) -> Response<Body> {
 }
 
 pub(crate) fn answer(status: u16, media: &str, text: impl Into<Body>) -> Response<Body> {
-    let builder = Response::builder().status(status).header("content-type", media);
+    let builder = Response::builder()
+        .status(status)
+        .header("content-type", media);
     builder.body(text.into()).unwrap()
 }
 
 /// A tool result that says `text`.
 pub(crate) fn said(text: &str) -> String {
     let text = serde_json::Value::from(text);
-    format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"content":[{{"type":"text","text":{text}}}]}}}}"#)
+    format!(
+        r#"{{"jsonrpc":"2.0","id":1,"result":{{"content":[{{"type":"text","text":{text}}}]}}}}"#
+    )
 }

@@ -99,7 +99,7 @@ fn reads<'a>(graph: &Graph<'a>, named: &Named<'a>) -> (bool, BTreeSet<usize>) {
                 direct |= reads_input(policy, expr);
                 read.extend(graph.read_by(policy, expr));
             }
-            Node::CallStatement(_) | Node::Binding(_) | Node::Line(_) => {}
+            _ => {}
         });
     }
     (direct, read)

@@ -113,7 +113,7 @@ pub(crate) fn check(policies: &[Policy], problems: &mut Vec<Diagnostic>) -> BTre
                         used.insert(builtin);
                     }
                 }
-                Node::CallStatement(_) | Node::Binding(_) | Node::Line(_) => {}
+                _ => {}
             });
         }
     }

@@ -15,12 +15,14 @@ impl Place {
     /// The first place that a message of the engine names, as `--> file:line:col`
     /// or at the start of a line.
     pub(crate) fn find(message: &str) -> Option<Self> {
-        message.lines().find_map(|line| Self::parse(line.strip_prefix("--> ").unwrap_or(line)))
+        message.lines().find_map(|line| match line.strip_prefix("--> ") {
+            Some(place) => Self::parse(place),
+            None => Self::parse(line.split_whitespace().next()?),
+        })
     }
 
-    fn parse(line: &str) -> Option<Self> {
-        let word = line.split_whitespace().next()?;
-        let (rest, col) = word.trim_end_matches(':').rsplit_once(':')?;
+    fn parse(place: &str) -> Option<Self> {
+        let (rest, col) = place.trim_end().trim_end_matches(':').rsplit_once(':')?;
         let (file, row) = rest.rsplit_once(':')?;
         let place = Self { file: file.to_owned(), line: row.parse().ok()?, col: col.parse().ok()? };
         (!place.file.is_empty()).then_some(place)
@@ -38,6 +40,8 @@ pub(crate) fn engine_message(text: &str) -> String {
         Some(_) => "the rule depends on itself",
         None => text.rsplit_once("error: ").map_or(text, |(_, said)| said),
     };
+    // A second place may follow.
+    let said = said.split("-->").next().unwrap_or(said);
     let mut line = String::new();
     for part in said.split_whitespace() {
         if !line.is_empty() {

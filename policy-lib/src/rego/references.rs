@@ -47,7 +47,7 @@ pub(crate) fn check(policies: &[Policy], problems: &mut Vec<Diagnostic>) {
                 }
                 Node::WithTarget(expr) => check_name(policy, expr, problems),
                 Node::Call { function, .. } => check_name(policy, function, problems),
-                Node::CallStatement(_) | Node::Binding(_) | Node::Line(_) => {}
+                _ => {}
             });
         }
     }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use regorus::unstable::{Expr, Rule, RuleHead};
+use regorus::unstable::{Expr, Literal, Rule, RuleHead};
 
 use super::names::{Decision, RESERVED, ROOT, is_test, is_unit};
 use super::source::Policy;
@@ -92,6 +92,8 @@ fn check_rules(policy: &Policy, problems: &mut Vec<Diagnostic>) {
     let under_root = policy.package.first().is_some_and(|first| first == ROOT);
     for rule in &policy.module.policy {
         check_walk(policy, rule, problems);
+        check_minus(policy, rule, problems);
+        check_bodies(policy, rule, problems);
         check_test(policy, rule, problems);
         let Some((name, plain)) = head_name(rule) else {
             problems.push(policy.error("rego_rule", rule.span(), "the rule has no name"));
@@ -177,6 +179,30 @@ fn check_walk(policy: &Policy, rule: &Rule, problems: &mut Vec<Diagnostic>) {
             );
         }
     });
+}
+
+/// The engine finds out only when it evaluates, and then fails every call.
+fn check_minus(policy: &Policy, rule: &Rule, problems: &mut Vec<Diagnostic>) {
+    walk_rule(rule, &mut |node| {
+        if let Node::Minus(span) = node {
+            let message = "`-` in front of what is not a number is an error";
+            problems.push(policy.error("rego_minus", span, message).help("write `0 - x`"));
+        }
+    });
+}
+
+/// `if {a, b}` is a set, not a body: it holds whatever `a` and `b` are.
+fn check_bodies(policy: &Policy, rule: &Rule, problems: &mut Vec<Diagnostic>) {
+    let Rule::Spec { bodies, .. } = rule else { return };
+    for body in bodies {
+        let [stmt] = body.query.stmts.as_slice() else { continue };
+        let Literal::Expr { expr, .. } = &stmt.literal else { continue };
+        if matches!(expr.as_ref(), Expr::Set { .. } | Expr::Object { .. } | Expr::Array { .. }) {
+            let message = "the body is a value, which always holds";
+            let problem = policy.error("rego_body", expr.span(), message);
+            problems.push(problem.help("separate conditions with `;` or new lines"));
+        }
+    }
 }
 
 fn check_one_allow(policies: &[Policy], problems: &mut Vec<Diagnostic>) {

@@ -22,6 +22,8 @@ pub(crate) enum Node<'a> {
     CallStatement(&'a Expr),
     /// A name that the rule binds.
     Binding(&'a str),
+    /// A minus in front of anything but a number.
+    Minus(&'a Span),
     /// A line that has an expression.
     Line(u32),
 }
@@ -250,7 +252,12 @@ fn push_expr<'a>(expr: &'a Expr, todo: &mut Vec<Todo<'a>>, visit: &mut dyn FnMut
             visit(Node::Call { span, function: fcn, params });
             todo.extend(params.iter().map(|param| Todo::Expr(param)));
         }
-        Expr::UnaryExpr { expr, .. } => todo.push(Todo::Expr(expr)),
+        Expr::UnaryExpr { span, expr, .. } => {
+            if !matches!(expr.as_ref(), Expr::Number { .. }) {
+                visit(Node::Minus(span));
+            }
+            todo.push(Todo::Expr(expr));
+        }
         Expr::AssignExpr { op, lhs, rhs, .. } => {
             if *op == regorus::unstable::AssignOp::ColEq {
                 bind(lhs, visit);

@@ -92,8 +92,27 @@ fn policies_decide_as_they_say() {
                 );
             }
             assert_eq!(left, Vec::<String>::new(), "{name} {args}");
+            assert_agrees_with_the_rule_itself(&engine, args, &outcome);
         }
     }
+}
+
+/// The copy of `deny` that is asked says no less than the rule that was written.
+fn assert_agrees_with_the_rule_itself(engine: &RegoEngine, args: &str, outcome: &Outcome) {
+    let written = engine.generated.sites.iter().any(|site| site.decision.name() == "deny");
+    if !written || !outcome.errors.is_empty() {
+        return;
+    }
+    let mut interpreter = engine.interpreter.clone();
+    interpreter.set_input(super::super::input_value(&call(args), &facts()));
+    let rule = interpreter.eval_rule("data.lictor.u.deny".to_owned()).unwrap();
+    let heads: std::collections::BTreeSet<_> = outcome
+        .denies
+        .iter()
+        .map(|denial| (&denial.reason.id, &denial.reason.message, &denial.reason.detail))
+        .collect();
+    let shadows = outcome.shadows.iter().filter(|shadow| shadow.rule == "deny").count();
+    assert_eq!(rule.as_set().unwrap().len(), heads.len() + shadows, "{args} {outcome:?}");
 }
 
 fn summary(outcome: &Outcome) -> Vec<String> {
