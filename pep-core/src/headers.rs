@@ -14,6 +14,9 @@ pub const LICTOR_SESSION: HeaderName = HeaderName::from_static("lictor-session")
 /// Names the call in answers, for finding it in the audit log.
 pub const LICTOR_CALL_ID: HeaderName = HeaderName::from_static("lictor-call-id");
 
+/// How much room the limits have.
+pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
 /// Headers that concern one connection only (RFC 9110, 7.6.1), or that a proxy makes anew.
 const HOP_BY_HOP: [HeaderName; 12] = [
     CONNECTION,
@@ -105,7 +108,7 @@ pub fn add_limits(headers: &mut HeaderMap, refusal: &Refusal) {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     if let Some(value) = rate_limit(refusal.limits()) {
-        headers.insert(HeaderName::from_static("ratelimit"), value);
+        headers.insert(RATE_LIMIT, value);
     }
 }
 

@@ -37,9 +37,12 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// Values of `Host` that are let in beside those of this machine; checked on loopback.
     pub allowed_hosts: Vec<String>,
+    /// Further headers of callers that servers get; credentials never.
+    pub forward_headers: Vec<String>,
     /// Milliseconds that one decision may take; 0 means 250.
     pub decision_budget_ms: u32,
-    /// Milliseconds that a server may take to begin its answer; 0 means 120,000.
+    /// Milliseconds that a server may take to begin its answer, and again to end one that is not
+    /// streamed; 0 means 120,000.
     pub upstream_timeout_ms: u64,
     /// Largest request body, bytes.
     pub max_body_bytes: usize,
@@ -61,6 +64,7 @@ impl Default for Config {
             authorization_servers: Vec::new(),
             allowed_origins: Vec::new(),
             allowed_hosts: Vec::new(),
+            forward_headers: Vec::new(),
             decision_budget_ms: 0,
             upstream_timeout_ms: 0,
             max_body_bytes: MAX_BODY_BYTES,

@@ -4,33 +4,21 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
+use axum::http::{HeaderMap, Method, Response};
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::Incoming;
 use lictor_pep_core::forward::ForwardError;
-use lictor_pep_core::headers::{LICTOR_CALL_ID, LICTOR_SESSION, strip_hop_by_hop};
 use lictor_pep_core::{Ended, Ending, Flight, Permitted, Refusal, Request, mask};
 use lictor_proto::call::Call;
 use lictor_proto::json::{Node, Open, scan};
 use lictor_proto::reason;
 use tokio::sync::oneshot;
 
+use crate::answer::{self, MCP_SESSION, abandon};
 use crate::config::Server;
-use crate::ingress::{self, Era, Inbound, Shape, args_of, proof_of};
-use crate::methods::Class;
+use crate::ingress::{self, Era, Inbound, args_of, proof_of};
 use crate::refusal::Bounce;
-use crate::response::{self, Released};
 use crate::server::App;
-use crate::sessions::{Principal, Suspended};
-use crate::stream::Relay;
-use crate::upstream::callers_headers;
-
-/// The legacy session id.
-const MCP_SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
-/// Tells reverse proxies in between not to collect events.
-const ACCEL: HeaderName = HeaderName::from_static("x-accel-buffering");
+use crate::sessions::Principal;
 
 /// Where a message came from.
 #[derive(Debug, Clone)]
@@ -80,6 +68,7 @@ async fn message(
     // Stages 1 to 4: who, may they, under which obligations.
     let permitted = app.pep.decide(request).await?;
     let (permitted, body, args) = oblige(app, permitted, &inbound).await?;
+    let masked = args.is_some();
     // The server learns who calls from us, not from the caller's token.
     let own = match app
         .upstream
@@ -90,7 +79,9 @@ async fn message(
     };
     // The intention is on record before a byte leaves.
     let (permit, flight) = app.pep.permit(permitted, &body).await?;
-    let headers = callers_headers(caller.headers, inbound.era);
+    let headers = app
+        .upstream
+        .callers_headers(caller.headers, inbound.era, masked);
     let sent = app
         .upstream
         .send(permit, server, Method::POST, headers, own, body);
@@ -102,7 +93,9 @@ async fn message(
         Ok(answer) => answer,
         Err(error) => return Err(not_answered(app, flight, &error).await.into()),
     };
-    answered(app, server, flight, inbound, session_id, answer)
+    let bound = answer::bind_session(app, server, &flight, &inbound, answer.headers()).await;
+    let session_id = bound.or(session_id);
+    answer::released(app, server, flight, Some(inbound), session_id, answer)
         .await
         .map_err(Stop::from)
 }
@@ -139,7 +132,9 @@ async fn session_request(
         Err(refusal) => return Err(give_up(app, permitted, refusal).await.into()),
     };
     let (permit, flight) = app.pep.permit(permitted, b"").await?;
-    let headers = callers_headers(caller.headers, Era::Legacy);
+    let headers = app
+        .upstream
+        .callers_headers(caller.headers, Era::Legacy, false);
     let ends = method == Method::DELETE;
     let sent = app
         .upstream
@@ -155,14 +150,7 @@ async fn session_request(
     if let Some(id) = ended {
         abandon(app, app.sessions.end(id, &server.id)).await;
     }
-    if is_stream(answer.headers()) {
-        return Ok(stream(app, server, flight, None, session_id, answer));
-    }
-    let (head, released) = match collected(app, server, &flight, None, answer).await {
-        Ok(collected) => collected,
-        Err(refusal) => return Err(withheld(app, flight, refusal).await.into()),
-    };
-    finish(app, flight, head, released)
+    answer::released(app, server, flight, None, session_id, answer)
         .await
         .map_err(Stop::from)
 }
@@ -349,230 +337,4 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-async fn answered(
-    app: &Arc<App>,
-    server: &Server,
-    flight: Flight,
-    inbound: Inbound,
-    session_id: Option<String>,
-    answer: Response<Incoming>,
-) -> Result<Response<Body>, Refusal> {
-    let session_id = bind_session(app, server, &flight, &inbound, answer.headers())
-        .await
-        .or(session_id);
-    if is_stream(answer.headers()) && matches!(inbound.shape, Shape::Request(_)) {
-        return Ok(stream(
-            app,
-            server,
-            flight,
-            Some(inbound),
-            session_id,
-            answer,
-        ));
-    }
-    let (head, released) = match collected(app, server, &flight, Some(&inbound), answer).await {
-        Ok(collected) => collected,
-        Err(refusal) => return Err(withheld(app, flight, refusal).await),
-    };
-    finish(app, flight, head, released).await
-}
-
-/// Remembers who made a legacy session.
-async fn bind_session(
-    app: &App,
-    server: &Server,
-    flight: &Flight,
-    inbound: &Inbound,
-    headers: &HeaderMap,
-) -> Option<String> {
-    if inbound.era != Era::Legacy || inbound.row.method != "initialize" {
-        return None;
-    }
-    let id = headers.get(MCP_SESSION)?.to_str().ok()?;
-    if id.len() > crate::sessions::MAX_SESSION_ID_BYTES {
-        return None;
-    }
-    let principal = Principal::new(&server.id, flight.identity());
-    let handle = flight.hints().session_handle.clone();
-    let handle = handle.or_else(|| flight.call().session.as_ref().map(|s| s.handle.clone()));
-    abandon(app, app.sessions.bind(id, principal, handle)).await;
-    Some(id.to_owned())
-}
-
-/// Ends calls whose answers nobody will see.
-pub(crate) async fn abandon(app: &App, calls: Vec<Suspended>) {
-    for call in calls {
-        let call_id = call.flight.call().call_id.clone();
-        if app
-            .pep
-            .finish(call.flight, Ending::new(Ended::Unknown, 0))
-            .await
-            .is_err()
-        {
-            tracing::error!(
-                call_id,
-                "the end of an abandoned call could not be recorded"
-            );
-        }
-    }
-}
-
-/// Status and headers of an answer, as the caller gets them.
-#[derive(Debug)]
-pub(crate) struct Head(Response<()>);
-
-/// Reads an answer that is not streamed, and examines it.
-async fn collected(
-    app: &App,
-    server: &Server,
-    flight: &Flight,
-    inbound: Option<&Inbound>,
-    answer: Response<Incoming>,
-) -> Result<(Head, Released), Refusal> {
-    let (parts, body) = answer.into_parts();
-    let status = parts.status.as_u16();
-    if status == 401 {
-        // A caller must not be sent to log in for what is between us and the server.
-        return Err(flight.withhold(reason::UPSTREAM_UNAVAILABLE, "the server refused us"));
-    }
-    let coded = parts
-        .headers
-        .get(CONTENT_ENCODING)
-        .is_some_and(|value| value != "identity");
-    if coded {
-        return Err(flight.withhold(reason::BODY_INVALID, "the server's answer is compressed"));
-    }
-    let bytes = limited(app, flight, body).await?;
-    let class = inbound.map_or(Class::Plumbing, |inbound| inbound.row.class);
-    let released = if is_json(&parts.headers) && !bytes.is_empty() {
-        response::examine(&app.pep, flight, server, class, &bytes, status).await?
-    } else if matches!(class, Class::List(_)) && parts.status.is_success() {
-        return Err(flight.withhold(reason::BODY_INVALID, "the server's list is no JSON"));
-    } else {
-        response::examine_text(&app.pep, flight, &bytes, status).await?
-    };
-    Ok((
-        head_of(
-            parts,
-            flight,
-            inbound.map_or(Era::Legacy, |inbound| inbound.era),
-        ),
-        released,
-    ))
-}
-
-async fn limited(app: &App, flight: &Flight, body: Incoming) -> Result<Bytes, Refusal> {
-    match Limited::new(body, app.limits.answer_bytes).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            let message = format!(
-                "the answer is longer than {} bytes",
-                app.limits.answer_bytes
-            );
-            Err(flight.withhold(reason::BODY_TOO_LARGE, message))
-        }
-        Err(error) => {
-            tracing::warn!(call_id = flight.call().call_id, %error, "an answer was cut off");
-            Err(flight.withhold(
-                reason::UPSTREAM_UNAVAILABLE,
-                "the server's answer was cut off",
-            ))
-        }
-    }
-}
-
-/// The outcome goes on record, and only then out.
-async fn finish(
-    app: &App,
-    flight: Flight,
-    head: Head,
-    released: Released,
-) -> Result<Response<Body>, Refusal> {
-    app.pep.finish(flight, released.ending).await?;
-    Ok(head.0.map(|()| Body::from(released.bytes)))
-}
-
-/// A result that is not released goes on record as such.
-pub(crate) async fn withheld(app: &App, flight: Flight, refusal: Refusal) -> Refusal {
-    let lost = refusal.has(reason::UPSTREAM_UNAVAILABLE);
-    let ended = if lost {
-        Ended::Unknown
-    } else {
-        Ended::Withheld
-    };
-    let ending = Ending::new(ended, 0).because(&refusal);
-    app.pep
-        .finish(flight, ending)
-        .await
-        .err()
-        .unwrap_or(refusal)
-}
-
-fn stream(
-    app: &Arc<App>,
-    server: &Server,
-    flight: Flight,
-    inbound: Option<Inbound>,
-    session_id: Option<String>,
-    answer: Response<Incoming>,
-) -> Response<Body> {
-    let (parts, body) = answer.into_parts();
-    let era = inbound.as_ref().map_or(Era::Legacy, |inbound| inbound.era);
-    let mut head = head_of(parts, &flight, era);
-    head.0
-        .headers_mut()
-        .insert(ACCEL, HeaderValue::from_static("no"));
-    let events = Relay::start(
-        app.clone(),
-        server.clone(),
-        flight,
-        inbound,
-        session_id,
-        body,
-    );
-    head.0.map(|()| Body::from_stream(events))
-}
-
-fn head_of(parts: axum::http::response::Parts, flight: &Flight, era: Era) -> Head {
-    let mut response = Response::new(());
-    *response.status_mut() = parts.status;
-    let mut headers = parts.headers;
-    strip_hop_by_hop(&mut headers);
-    // The length may change; challenges and cookies are between the server and us.
-    for name in [
-        CONTENT_LENGTH.as_str(),
-        "www-authenticate",
-        "set-cookie",
-        "content-encoding",
-    ] {
-        headers.remove(name);
-    }
-    headers.remove(LICTOR_SESSION);
-    if era == Era::Modern {
-        headers.remove(MCP_SESSION);
-    }
-    if let Ok(value) = HeaderValue::from_str(&flight.call().call_id) {
-        headers.insert(LICTOR_CALL_ID, value);
-    }
-    let opened = flight.hints().session_handle.as_ref();
-    if let Some(value) = opened.and_then(|handle| HeaderValue::from_str(handle).ok()) {
-        headers.insert(LICTOR_SESSION, value);
-    }
-    *response.headers_mut() = headers;
-    Head(response)
-}
-
-fn media_of(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    value.split(';').next().map(str::trim)
-}
-
-fn is_stream(headers: &HeaderMap) -> bool {
-    media_of(headers).is_some_and(|media| media.eq_ignore_ascii_case("text/event-stream"))
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    media_of(headers).is_some_and(|media| media.eq_ignore_ascii_case("application/json"))
 }

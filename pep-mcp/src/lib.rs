@@ -10,7 +10,7 @@
 //!   one table of methods; `texts`: what detectors look at
 //! - `flow`: one message from there to its answer, the stages in their order
 //! - `upstream`: the way to the server behind
-//! - `response`: the second decision and masks; `lists`: what a caller may see of a list
+//! - `answer`: the way back, whole or streamed; `response`: the second decision and masks; `lists`: what a caller may see of a list
 //! - `stream`: streamed answers; `sse`: events without changing a byte
 //! - `sessions`: legacy sessions and who made them
 //! - [`refusal`]: refusals in the shape of the protocol
@@ -18,6 +18,7 @@
 //! Messages stay raw JSON: they are scanned once, and forwarded byte for byte unless an obligation
 //! touches them, and then only the touched members change.
 
+mod answer;
 pub mod config;
 mod flow;
 mod guard;

@@ -14,6 +14,7 @@ use axum::{Router, response::IntoResponse};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use lictor_audit::AuditLog;
+use lictor_pep_core::forward::HEAD_TIMEOUT_MS;
 use lictor_pep_core::setup::DurabilityMode;
 use lictor_pep_core::{
     AssertionMinter, Authenticator, Clock, Forwarder, Ids, Pep, PepParts, Refusal, body_too_large,
@@ -85,6 +86,7 @@ pub enum ServeError {
 pub(crate) struct Limits {
     pub(crate) body_bytes: usize,
     pub(crate) answer_bytes: usize,
+    pub(crate) answer_time: Duration,
 }
 
 /// Everything that a request needs.
@@ -181,6 +183,7 @@ impl App {
                 minter: deps.minter,
                 clock: deps.clock,
                 ids: Ids::random(),
+                forwarded: config.forward_headers.clone().into(),
             },
             sessions: Sessions::default(),
             refusals: Settings {
@@ -190,6 +193,10 @@ impl App {
             limits: Limits {
                 body_bytes: config.max_body_bytes,
                 answer_bytes: config.max_answer_bytes,
+                answer_time: Duration::from_millis(match config.upstream_timeout_ms {
+                    0 => HEAD_TIMEOUT_MS,
+                    configured => configured,
+                }),
             },
             draining,
             servers,

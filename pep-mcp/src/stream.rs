@@ -15,8 +15,8 @@ use lictor_proto::reason;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+use crate::answer;
 use crate::config::Server;
-use crate::flow;
 use crate::ingress::Inbound;
 use crate::refusal::Bounce;
 use crate::response;
@@ -28,6 +28,8 @@ use crate::sse::{self, Heard, Splitter};
 const EVENT_QUEUE: usize = 16;
 /// The status of a stream that was begun.
 const STREAM_STATUS: u16 = 200;
+/// The modern method whose answer comes when listening ends.
+const SUBSCRIBE: &str = "subscriptions/listen";
 
 /// One stream on its way from a server to a client.
 pub(crate) struct Relay {
@@ -70,14 +72,14 @@ impl Relay {
     async fn run(mut self, mut body: Incoming) {
         let mut splitter = Splitter::new(self.app.limits.answer_bytes);
         let mut draining = self.app.draining.clone();
-        let of_session = self.inbound.is_none();
+        let endless = self.is_endless();
         loop {
             let frame = tokio::select! {
                 frame = body.frame() => frame,
                 // Whoever hung up gets nothing more; dropping the body tells the server.
                 () = self.out.closed() => break,
-                // A session's stream has no end of its own, so it ends with us.
-                _ = draining.wait_for(|draining| *draining), if of_session => break,
+                // A stream without an end of its own ends with us.
+                _ = draining.wait_for(|draining| *draining), if endless => break,
             };
             let Some(Ok(frame)) = frame else {
                 // A last event without its empty line is for the client to judge, once checked.
@@ -96,6 +98,13 @@ impl Relay {
             }
         }
         self.ended().await;
+    }
+
+    /// Whether the stream carries messages for as long as the client listens.
+    fn is_endless(&self) -> bool {
+        self.inbound
+            .as_ref()
+            .is_none_or(|inbound| inbound.row.method == SUBSCRIBE)
     }
 
     async fn events(&mut self, splitter: &mut Splitter) -> Result<(), Closed> {
@@ -171,7 +180,7 @@ impl Relay {
                 Ok(()) => return self.emit(event.to_vec()).await,
                 Err(refusal) => refusal,
             },
-            Err(refusal) => flow::withheld(&self.app, flight, refusal).await,
+            Err(refusal) => answer::withheld(&self.app, flight, refusal).await,
         };
         self.refuse(refusal, &inbound).await
     }
@@ -203,7 +212,7 @@ impl Relay {
     async fn withhold(&mut self, id: &str, message: &str) -> Result<(), Closed> {
         if let Some((flight, inbound)) = self.flight.take().zip(self.inbound.clone()) {
             let refusal = flight.withhold(id, message);
-            let refusal = flow::withheld(&self.app, flight, refusal).await;
+            let refusal = answer::withheld(&self.app, flight, refusal).await;
             self.refuse(refusal, &inbound).await?;
         }
         Err(Closed)
@@ -221,19 +230,20 @@ impl Relay {
     /// The stream is over. A call without its answer waits for another stream of its session, or
     /// has ended in a way that nobody knows.
     async fn ended(mut self) {
+        let endless = self.is_endless();
         let Some(flight) = self.flight.take() else {
             return;
         };
         let (ended, flight) = match (self.inbound.take(), self.session_id.as_deref()) {
-            (Some(inbound), Some(session)) => {
+            (Some(inbound), Some(session)) if !endless => {
                 let call = Suspended { flight, inbound };
                 match self.app.sessions.suspend(session, &self.server.id, call) {
                     None => return,
                     Some(call) => (Ended::Unknown, call.flight),
                 }
             }
-            (Some(_), None) => (Ended::Unknown, flight),
-            (None, _) => (Ended::Done, flight),
+            (Some(_), _) if !endless => (Ended::Unknown, flight),
+            _ => (Ended::Done, flight),
         };
         let call_id = flight.call().call_id.clone();
         if self

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use axum::http::header::{ACCEPT_ENCODING, AUTHORIZATION, ORIGIN, REFERER};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::http::header::{ACCEPT_ENCODING, AUTHORIZATION};
+use axum::http::{HeaderMap, HeaderValue, Method};
 use bytes::Bytes;
 use hyper::Response;
 use hyper::body::Incoming;
@@ -21,8 +21,23 @@ use crate::ingress::Era;
 /// How long an assertion holds, seconds.
 pub(crate) const ASSERTION_TTL_S: u32 = 60;
 
-/// Headers that concern the caller and us, not the server.
-const OURS: [HeaderName; 2] = [ORIGIN, REFERER];
+/// The caller's headers that a server gets beside `Mcp-*`: what MCP and tracing need. Everything
+/// else is nothing that was decided about.
+const FORWARDED: [&str; 9] = [
+    "accept",
+    "accept-language",
+    "content-type",
+    "last-event-id",
+    "user-agent",
+    "traceparent",
+    "tracestate",
+    "baggage",
+    "x-request-id",
+];
+/// How MCP's own headers begin.
+const MCP_PREFIX: &str = "mcp-";
+/// How headers begin that repeat arguments.
+const PARAM_PREFIX: &str = "mcp-param-";
 /// Headers of the legacy era that a modern request must not carry.
 const LEGACY_ONLY: [&str; 2] = ["mcp-session-id", "last-event-id"];
 
@@ -33,6 +48,8 @@ pub(crate) struct Upstream {
     pub(crate) minter: Arc<AssertionMinter>,
     pub(crate) clock: Clock,
     pub(crate) ids: Ids,
+    /// Further headers of callers that servers get, by configuration.
+    pub(crate) forwarded: Arc<[String]>,
 }
 
 impl Upstream {
@@ -109,6 +126,26 @@ impl Upstream {
         Ok(value)
     }
 
+    /// The caller's headers that the server gets. Where arguments were masked, headers that repeat
+    /// arguments stay behind.
+    pub(crate) fn callers_headers(&self, headers: HeaderMap, era: Era, masked: bool) -> HeaderMap {
+        let passes = |name: &str| {
+            let known = FORWARDED.contains(&name)
+                || name.starts_with(MCP_PREFIX)
+                || self
+                    .forwarded
+                    .iter()
+                    .any(|further| further.eq_ignore_ascii_case(name));
+            let old = era == Era::Modern && LEGACY_ONLY.contains(&name);
+            known && !old && !(masked && name.starts_with(PARAM_PREFIX))
+        };
+        let mut passed = HeaderMap::new();
+        for (name, value) in headers.iter().filter(|(name, _)| passes(name.as_str())) {
+            passed.append(name, value.clone());
+        }
+        passed
+    }
+
     /// Sends it.
     pub(crate) async fn send(
         &self,
@@ -127,43 +164,5 @@ impl Upstream {
             body,
         };
         self.forwarder.send(permit, outgoing).await
-    }
-}
-
-/// The caller's headers that the server gets.
-pub(crate) fn callers_headers(mut headers: HeaderMap, era: Era) -> HeaderMap {
-    for name in OURS {
-        headers.remove(name);
-    }
-    if era == Era::Modern {
-        for name in LEGACY_ONLY {
-            headers.remove(name);
-        }
-    }
-    headers
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_modern_request_carries_nothing_of_a_session() {
-        let mut headers = HeaderMap::new();
-        for name in [
-            "mcp-session-id",
-            "last-event-id",
-            "origin",
-            "referer",
-            "mcp-method",
-        ] {
-            headers.insert(name, HeaderValue::from_static("x"));
-        }
-        let modern = callers_headers(headers.clone(), Era::Modern);
-        assert_eq!(
-            modern.keys().map(HeaderName::as_str).collect::<Vec<_>>(),
-            ["mcp-method"]
-        );
-        assert_eq!(callers_headers(headers, Era::Legacy).len(), 3);
     }
 }

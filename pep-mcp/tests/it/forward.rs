@@ -110,13 +110,17 @@ async fn odd_bodies_arrive_and_return_byte_for_byte() {
 
 #[tokio::test]
 async fn the_server_gets_an_assertion_and_never_the_callers_token() {
-    let rig = Rig::start(Oracle::new(allow), |_| json(said("ok"))).await;
+    let change = |config: &mut lictor_pep_mcp::Config| {
+        config.forward_headers = vec!["X-Kept".into(), "cookie".into()];
+    };
+    let rig = Rig::start_with(Oracle::new(allow), |_| json(said("ok")), change).await;
     let secrets = [
         ("x-api-key", "SECRET"),
         ("cookie", "SECRET"),
         ("proxy-authorization", "SECRET"),
         ("lictor-session", "SECRET"),
         ("dpop", "SECRET"),
+        ("x-unheard", "SECRET"),
         ("x-kept", "kept"),
         ("accept-encoding", "gzip"),
     ];

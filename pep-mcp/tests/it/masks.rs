@@ -104,10 +104,15 @@ async fn arguments_are_masked_asked_about_again_and_only_then_forwarded() {
     };
     let rig = Rig::start(Oracle::new(rule), |_| json(said("ok"))).await;
     let got = rig
-        .post(call("send", r#"{"to":"x", "text":"my AKIA key"}"#))
+        .post_with(
+            call("send", r#"{"to":"x", "text":"my AKIA key"}"#),
+            &[("mcp-param-text", "my AKIA key")],
+        )
         .await;
     assert_eq!(got.text(), said("ok"));
-    let sent = rig.server.seen().pop().unwrap().body;
+    let seen = rig.server.seen().pop().unwrap();
+    assert!(!seen.headers.contains_key("mcp-param-text"));
+    let sent = seen.body;
     assert_eq!(
         sent,
         call("send", r#"{"to":"x", "text":"my [masked] key"}"#)

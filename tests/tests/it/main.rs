@@ -1,0 +1,2 @@
+//! The whole of Lictor from outside.
+fn main() {}
