@@ -161,7 +161,8 @@ pub fn secret() -> String {
 async fn models(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Json<Value> {
     shared.note("models", headers, Bytes::new());
     let model = |id: &str| json!({ "id": id, "object": "model", "owned_by": "tests" });
-    Json(json!({ "object": "list", "data": ["gpt-5", "gpt-5-mini", "gpt-5-nano"].map(model) }))
+    let data = ["gpt-5", "gpt-5-mini", "gpt-5-nano"].map(model);
+    Json(json!({ "object": "list", "data": data }))
 }
 
 async fn chat(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
@@ -199,12 +200,6 @@ fn streamed(text: &str) -> Response {
     events.extend(pieces.map(|piece| chunk(json!({ "content": piece }), Value::Null)));
     events.push(chunk(json!({}), json!("stop")));
     events.push("data: [DONE]\n\n".to_owned());
-    let frames = futures_of(events);
+    let frames = futures::stream::iter(events.into_iter().map(Ok::<_, Infallible>));
     ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(frames)).into_response()
-}
-
-fn futures_of(
-    events: Vec<String>,
-) -> impl futures::Stream<Item = Result<String, Infallible>> + Send {
-    futures::stream::iter(events.into_iter().map(Ok))
 }

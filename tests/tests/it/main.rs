@@ -1,2 +1,23 @@
-//! The whole of Lictor from outside.
-fn main() {}
+//! The whole of Lictor from outside: built binaries, a bundle made by the command, real servers.
+//!
+//! # Layout
+//!
+//! - `dependency_table`, `tidy`: what holds for the sources
+//! - `vertical`: one tool call through everything, each part alone and all in one process
+//! - `models`: the LLM side
+//! - `equal`: in process and over gRPC the same decisions
+//! - `bundles`: which bundles are refused, and swapping them under load
+//! - `callers`: who is not let in
+//! - `bodies`: what is not understood, and what passes untouched
+//! - `faults`: parts that die, logs that cannot be written
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod dependency_table;
+mod tidy;
+mod vertical;
