@@ -17,13 +17,14 @@
 //! - [`side`]: commitments and the encrypted, erasable value store
 //! - [`layout`]: file names
 //!
-//! Writing: [`writer`] (one thread, group commit, recovery).
+//! Writing: [`writer`] (one thread, group commit, recovery); [`config`]: `[audit]`.
 //!
 //! Reading: [`mod@verify`] (is it whole?), [`query`] (what happened?), [`tail`] (what happens now?),
 //! [`proof`] (can I show one record to an outsider?).
 
 pub mod chain;
 pub mod checkpoint;
+pub mod config;
 pub mod genesis;
 pub mod layout;
 pub mod merkle;

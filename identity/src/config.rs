@@ -17,6 +17,8 @@ pub struct IdentityConfig {
     pub issuers: Vec<IssuerConfig>,
     /// Store of hashed API keys, made by `lictor keys issue`.
     pub api_keys: Option<PathBuf>,
+    /// The tenant of issuers that name none; default `default`.
+    pub tenant: Option<String>,
 }
 
 /// One issuer of signed tokens.
@@ -64,6 +66,9 @@ pub enum ConfigError {
         /// Why.
         error: JwksError,
     },
+    /// A key set on the network.
+    #[error("the key set `{0}` must be a file: fetch it and name the file in `identity.issuers`")]
+    JwksUrl(String),
     /// The key store is refused.
     #[error("{path}: {error}")]
     ApiKeys {
@@ -83,24 +88,40 @@ pub enum ConfigError {
 }
 
 impl IdentityConfig {
+    /// Makes relative paths ones below `base`, the folder of the configuration file.
+    pub fn take_paths_from(&mut self, base: &Path) {
+        let jwks = self.issuers.iter_mut().map(|issuer| &mut issuer.jwks);
+        // The text of a URL must reach the message that refuses it.
+        let files = jwks.filter(|path| !is_url(path));
+        files.chain(&mut self.api_keys).for_each(|path| *path = base.join(&*path));
+    }
+
     /// Reads the files that it names.
     ///
     /// # Errors
     /// [`ConfigError`] names the file and what is wrong with it.
-    pub fn load(&self, base: &Path) -> Result<Settings, ConfigError> {
-        let issuers = self.issuers.iter().map(|issuer| issuer.load(base));
-        Ok(Settings {
-            issuers: issuers.collect::<Result<_, _>>()?,
-            api_keys: self.api_keys.as_ref().map(|path| api_keys(&base.join(path))).transpose()?,
-            ..Settings::default()
-        })
+    pub fn load(&self) -> Result<Settings, ConfigError> {
+        let mut settings = Settings::default();
+        settings.issuers = self.issuers.iter().map(IssuerConfig::load).collect::<Result<_, _>>()?;
+        settings.api_keys = self.api_keys.as_deref().map(api_keys).transpose()?;
+        if let Some(tenant) = &self.tenant {
+            settings.tenant.clone_from(tenant);
+        }
+        Ok(settings)
     }
 }
 
+fn is_url(path: &Path) -> bool {
+    ["http://", "https://"].iter().any(|scheme| path.to_string_lossy().starts_with(scheme))
+}
+
 impl IssuerConfig {
-    fn load(&self, base: &Path) -> Result<IssuerSettings, ConfigError> {
-        let path = base.join(&self.jwks);
-        let text = read_public(&path)?;
+    fn load(&self) -> Result<IssuerSettings, ConfigError> {
+        let path = &self.jwks;
+        if is_url(path) {
+            return Err(ConfigError::JwksUrl(path.to_string_lossy().into_owned()));
+        }
+        let text = read_public(path)?;
         let jwks = Jwks::parse(text.as_bytes())
             .map_err(|error| ConfigError::Jwks { path: path.clone(), error })?;
         let aud: Vec<&str> = match &self.aud {
@@ -137,9 +158,20 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_named() {
-        let config = IdentityConfig { api_keys: Some("keys.json".into()), ..Default::default() };
-        let error = config.load(Path::new("/nowhere")).unwrap_err().to_string();
+        let mut config =
+            IdentityConfig { api_keys: Some("keys.json".into()), ..Default::default() };
+        config.take_paths_from(Path::new("/nowhere"));
+        let error = config.load().unwrap_err().to_string();
         assert!(error.contains("/nowhere/keys.json"), "{error}");
+    }
+
+    #[test]
+    fn a_key_set_on_the_network_is_refused_by_its_name() {
+        let text = r#"{"issuers":[{"iss":"i","aud":"a","jwks":"https://issuer.example/jwks"}]}"#;
+        let mut config: IdentityConfig = serde_json::from_str(text).unwrap();
+        config.take_paths_from(Path::new("/etc/lictor"));
+        let error = config.load().unwrap_err();
+        assert!(matches!(&error, ConfigError::JwksUrl(url) if url == "https://issuer.example/jwks"));
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! `[pdp]` and `[audit]` of `lictor.toml`.
+//! `[pdp]` of `lictor.toml`.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+pub use lictor_audit::config::{AuditConfig, DurabilityRule};
 use lictor_identity::Role;
 use serde::{Deserialize, Serialize};
 
@@ -63,40 +64,6 @@ impl Default for PdpConfig {
     }
 }
 
-/// `[audit]`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AuditConfig {
-    /// Where the log files are.
-    pub dir: PathBuf,
-    /// How safe a record must be before its decision is released.
-    pub durability: DurabilityRule,
-    /// First part of the checkpoints' origin.
-    pub deployment: String,
-}
-
-impl Default for AuditConfig {
-    fn default() -> Self {
-        Self {
-            dir: PathBuf::from("audit"),
-            durability: DurabilityRule::ByEffect,
-            deployment: "lictor".to_owned(),
-        }
-    }
-}
-
-/// How safe a record must be before its decision is released.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DurabilityRule {
-    /// On disk for effects mutate, egress and exec, bounded for none.
-    ByEffect,
-    /// Always on disk.
-    Sync,
-    /// Within 10 ms or 4,096 records.
-    Bounded,
-}
-
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -112,6 +79,17 @@ pub enum ConfigError {
 }
 
 impl PdpConfig {
+    /// Makes relative paths ones below `base`, the folder of the configuration file.
+    pub fn take_paths_from(&mut self, base: &Path) {
+        let below = |path: &mut PathBuf| *path = base.join(&*path);
+        below(&mut self.bundle);
+        below(&mut self.state_dir);
+        self.trust_keys.iter_mut().for_each(below);
+        let optional =
+            [&mut self.socket, &mut self.token_file, &mut self.operator_token_file];
+        optional.into_iter().flatten().for_each(below);
+    }
+
     /// Checks what belongs together.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! `lictor-pdp`: the decision point alone.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -43,16 +44,25 @@ struct File {
     _pep_mcp: toml::Table,
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+fn main() -> anyhow::Result<()> {
+    tracing_subscriber::fmt()
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
     let options = Options::parse();
     let path = &options.config;
     let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
     let mut file: File = toml::from_str(&text).with_context(|| path.display().to_string())?;
     file.pdp.insecure_dev |= options.insecure_dev;
-    let base = path.parent().unwrap_or_else(|| std::path::Path::new("."));
-    let approver = Authenticator::new(file.identity.load(base)?)?;
+    let base = path.parent().unwrap_or_else(|| std::path::Path::new(""));
+    file.pdp.take_paths_from(base);
+    file.audit.take_paths_from(base);
+    file.identity.take_paths_from(base);
+    let approver = Authenticator::new(file.identity.load()?)?;
+    server::runtime()?.block_on(run(file, approver))
+}
+
+async fn run(file: File, approver: Authenticator) -> anyhow::Result<()> {
     let running = server::start(file.pdp, &file.audit, Some(approver), Clock::system()).await?;
     let mut terminate = signal(SignalKind::terminate())?;
     let reason = tokio::select! {

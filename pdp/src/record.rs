@@ -138,17 +138,7 @@ fn body<'a>(recorded: &Recorded<'a>) -> Body<'a> {
 /// allowed can have an effect, so denials are bounded.
 #[must_use]
 pub fn durability(rule: DurabilityRule, tool: ToolEffect, effect: Effect) -> Durability {
-    match rule {
-        DurabilityRule::Sync => Durability::Sync,
-        DurabilityRule::Bounded => Durability::Bounded,
-        DurabilityRule::ByEffect => {
-            if effect == Effect::Allow && tool != ToolEffect::None {
-                Durability::Sync
-            } else {
-                Durability::Bounded
-            }
-        }
-    }
+    rule.of(effect == Effect::Allow && tool != ToolEffect::None)
 }
 
 #[cfg(test)]

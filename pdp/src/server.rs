@@ -40,6 +40,21 @@ use crate::state::memory::Memory;
 const OPEN_PATHS: [&str; 4] =
     ["/healthz", "/readyz", "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"];
 
+/// Stack of a thread that evaluates policies, in bytes. The interpreter recurses with the policy,
+/// and the loader admits policies up to a depth that fits in here with room to spare.
+pub const WORKER_STACK_BYTES: usize = 16 << 20;
+
+/// A runtime whose threads may evaluate policies.
+///
+/// # Errors
+/// The system has no threads left.
+pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .thread_stack_size(WORKER_STACK_BYTES)
+        .enable_all()
+        .build()
+}
+
 /// A running decision point.
 pub struct Running {
     pdp: Arc<Pdp>,

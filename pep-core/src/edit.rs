@@ -80,9 +80,7 @@ impl Edits {
             if span.start < at {
                 return Err(EditError::Overlap(span.start));
             }
-            let kept = text
-                .get(at..span.start)
-                .ok_or(EditError::Outside(span.start))?;
+            let kept = text.get(at..span.start).ok_or(EditError::Outside(span.start))?;
             if text.get(span.start..span.end).is_none() {
                 return Err(EditError::Outside(span.end));
             }

@@ -42,9 +42,7 @@ pub struct Permitted {
 
 impl fmt::Debug for Permitted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Permitted")
-            .field("call_id", &self.call.call_id)
-            .finish_non_exhaustive()
+        f.debug_struct("Permitted").field("call_id", &self.call.call_id).finish_non_exhaustive()
     }
 }
 
@@ -75,11 +73,7 @@ impl Permitted {
 
     /// The obligations of one sort.
     pub fn obligations(&self, kind: ObligationKind) -> impl Iterator<Item = &Obligation> {
-        self.answer
-            .decision
-            .obligations
-            .iter()
-            .filter(move |obligation| obligation.kind == kind)
+        self.answer.decision.obligations.iter().filter(move |obligation| obligation.kind == kind)
     }
 
     /// The base URLs that may be dialled.
@@ -188,11 +182,7 @@ impl Permit {
             .iter()
             .filter_map(|target| target.parse::<Uri>().ok())
             .any(|target| covers(&target, url));
-        if covered {
-            Ok(())
-        } else {
-            Err(PermitError::Target(url.to_string()))
-        }
+        if covered { Ok(()) } else { Err(PermitError::Target(url.to_string())) }
     }
 
     /// Gives `bytes` back only if they are those that were permitted, and it is not too late.
@@ -204,11 +194,7 @@ impl Permit {
             return Err(PermitError::Late);
         }
         let digest: [u8; 32] = Sha256::digest(&bytes).into();
-        if digest == self.digest {
-            Ok(bytes)
-        } else {
-            Err(PermitError::Bytes)
-        }
+        if digest == self.digest { Ok(bytes) } else { Err(PermitError::Bytes) }
     }
 }
 
@@ -223,10 +209,7 @@ fn covers(target: &Uri, url: &Uri) -> bool {
         plain == ".." || plain == "."
     });
     let base = target.path().trim_end_matches('/');
-    !climbs
-        && path
-            .strip_prefix(base)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    !climbs && path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Whether `answer` allows `call`, whose digest is `digest`, and may be acted on.
@@ -241,27 +224,18 @@ pub(crate) fn check_answer(
         Err(Refusal::new(id, message).of_call(call, &decision.decision_id))
     };
     if decision.call_id != call.call_id {
-        return refuse(
-            reason::PDP_UNAVAILABLE,
-            "the decision answers another call".to_owned(),
-        );
+        return refuse(reason::PDP_UNAVAILABLE, "the decision answers another call".to_owned());
     }
     if decision.effect != Effect::Allow {
         return Err(Refusal::of_decision(decision));
     }
     if decision.request_digest != digest {
-        return refuse(
-            reason::PDP_UNAVAILABLE,
-            "the decision answers other content".to_owned(),
-        );
+        return refuse(reason::PDP_UNAVAILABLE, "the decision answers other content".to_owned());
     }
     if decision.dry_run {
         return refuse(reason::NO_PERMIT, "a dry run permits nothing".to_owned());
     }
-    let unknown = decision
-        .obligations
-        .iter()
-        .find(|o| !abilities.contains(&o.kind));
+    let unknown = decision.obligations.iter().find(|o| !abilities.contains(&o.kind));
     if let Some(obligation) = unknown {
         let kind = obligation.kind.as_str();
         return refuse(

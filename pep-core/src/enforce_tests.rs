@@ -9,13 +9,8 @@ const ABILITIES: &[ObligationKind] = &[ObligationKind::Mask];
 fn call() -> Call {
     Call {
         call_id: "00000000-0000-7000-8000-000000000001".into(),
-        action: Action {
-            name: "tools/call".into(),
-        },
-        resource: Some(Resource {
-            kind: ResourceKind::Tool,
-            id: "files/read".into(),
-        }),
+        action: Action { name: "tools/call".into() },
+        resource: Some(Resource { kind: ResourceKind::Tool, id: "files/read".into() }),
         ..Call::default()
     }
 }
@@ -25,10 +20,7 @@ fn allow(call: &Call) -> Answer {
     decision.effect = Effect::Allow;
     decision.reasons.clear();
     decision.request_digest = call.request_digest();
-    Answer {
-        decision,
-        hints: Hints::default(),
-    }
+    Answer { decision, hints: Hints::default() }
 }
 
 fn identity() -> Arc<Identity> {
@@ -37,10 +29,7 @@ fn identity() -> Arc<Identity> {
         subject: None,
         agent: None,
         delegation: Vec::new(),
-        credential: Credential {
-            kind: CredentialKind::ApiKey,
-            id: "k".into(),
-        },
+        credential: Credential { kind: CredentialKind::ApiKey, id: "k".into() },
         expires_ms: None,
         roles: Default::default(),
     })
@@ -74,41 +63,21 @@ fn an_answer_must_fit_in_every_respect() {
         (|a| a.decision.effect = Effect::Deny, reason::NO_PERMIT),
         (|a| a.decision.effect = Effect::Ask, reason::NO_PERMIT),
         (|a| a.decision.dry_run = true, reason::NO_PERMIT),
+        (|a| a.decision.call_id = "other".into(), reason::PDP_UNAVAILABLE),
+        (|a| a.decision.request_digest = "sha256:00".into(), reason::PDP_UNAVAILABLE),
         (
-            |a| a.decision.call_id = "other".into(),
-            reason::PDP_UNAVAILABLE,
-        ),
-        (
-            |a| a.decision.request_digest = "sha256:00".into(),
-            reason::PDP_UNAVAILABLE,
-        ),
-        (
-            |a| {
-                a.decision
-                    .obligations
-                    .push(obligation(ObligationKind::Route))
-            },
+            |a| a.decision.obligations.push(obligation(ObligationKind::Route)),
             reason::OBLIGATION_UNKNOWN,
         ),
     ];
     for (change, id) in changes {
         assert_eq!(checked(change).unwrap_err().id(), id);
     }
-    assert!(
-        checked(|a| a
-            .decision
-            .obligations
-            .push(obligation(ObligationKind::Mask)))
-        .is_ok()
-    );
+    assert!(checked(|a| a.decision.obligations.push(obligation(ObligationKind::Mask))).is_ok());
 }
 
 fn obligation(kind: ObligationKind) -> Obligation {
-    Obligation {
-        id: "o".into(),
-        kind,
-        properties: Open::default(),
-    }
+    Obligation { id: "o".into(), kind, properties: Open::default() }
 }
 
 #[test]
@@ -124,16 +93,8 @@ fn all_three_questions_are_needed() {
 #[test]
 fn a_permit_covers_its_bytes_and_its_time_only() {
     let permit = permit(&permitted(call()), b"body", 0).unwrap();
-    assert_eq!(
-        permit
-            .forward(Bytes::from_static(b"body"), PERMIT_TTL_MS)
-            .unwrap(),
-        "body"
-    );
-    assert_eq!(
-        permit.forward(Bytes::from_static(b"bodY"), 0),
-        Err(PermitError::Bytes)
-    );
+    assert_eq!(permit.forward(Bytes::from_static(b"body"), PERMIT_TTL_MS).unwrap(), "body");
+    assert_eq!(permit.forward(Bytes::from_static(b"bodY"), 0), Err(PermitError::Bytes));
     let late = permit.forward(Bytes::from_static(b"body"), PERMIT_TTL_MS + 1);
     assert_eq!(late, Err(PermitError::Late));
 }
@@ -148,15 +109,10 @@ fn no_permit_is_made_past_the_deadline() {
 #[test]
 fn a_permit_covers_its_targets_only() {
     let permit = permit(&permitted(call()), b"", 0).unwrap();
-    for inside in [
-        "http://127.0.0.1:9/v1",
-        "http://127.0.0.1:9/v1/chat?x=../y",
-        "http://127.0.0.1:9/v1/",
-    ] {
-        assert!(
-            permit.check_target(&inside.parse().unwrap()).is_ok(),
-            "{inside}"
-        );
+    for inside in
+        ["http://127.0.0.1:9/v1", "http://127.0.0.1:9/v1/chat?x=../y", "http://127.0.0.1:9/v1/"]
+    {
+        assert!(permit.check_target(&inside.parse().unwrap()).is_ok(), "{inside}");
     }
     for outside in [
         "https://127.0.0.1:9/v1/chat",
@@ -168,10 +124,7 @@ fn a_permit_covers_its_targets_only() {
         "http://127.0.0.1:9/v1/%2E%2e/admin",
         "http://user@127.0.0.1:9/v1",
     ] {
-        assert!(
-            permit.check_target(&outside.parse().unwrap()).is_err(),
-            "{outside}"
-        );
+        assert!(permit.check_target(&outside.parse().unwrap()).is_err(), "{outside}");
     }
 }
 
@@ -180,9 +133,5 @@ fn targets_can_only_be_narrowed() {
     let mut permitted = permitted(call());
     permitted.narrow_targets(|_| false);
     let permit = permit(&permitted, b"", 0).unwrap();
-    assert!(
-        permit
-            .check_target(&"http://127.0.0.1:9/v1".parse().unwrap())
-            .is_err()
-    );
+    assert!(permit.check_target(&"http://127.0.0.1:9/v1".parse().unwrap()).is_err());
 }

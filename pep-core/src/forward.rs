@@ -158,16 +158,8 @@ impl Forwarder {
             .pool_idle_timeout(Duration::from_millis(IDLE_TIMEOUT_MS))
             .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
             .build(connector);
-        let head_timeout_ms = if head_timeout_ms == 0 {
-            HEAD_TIMEOUT_MS
-        } else {
-            head_timeout_ms
-        };
-        Ok(Self {
-            client,
-            clock,
-            head_timeout: Duration::from_millis(head_timeout_ms),
-        })
+        let head_timeout_ms = if head_timeout_ms == 0 { HEAD_TIMEOUT_MS } else { head_timeout_ms };
+        Ok(Self { client, clock, head_timeout: Duration::from_millis(head_timeout_ms) })
     }
 
     /// Sends `outgoing` if `permit` covers it. The caller's credentials and connection headers are
@@ -193,17 +185,11 @@ impl Forwarder {
         let again =
             |permit: Permit| (permit.effect() == ToolEffect::None).then(|| Box::new(permit));
         match sent {
-            Err(_) => Err(ForwardError::Timeout {
-                permit: again(permit),
-            }),
-            Ok(Err(source)) if source.is_connect() => Err(ForwardError::Connect {
-                permit: Box::new(permit),
-                source,
-            }),
-            Ok(Err(source)) => Err(ForwardError::Lost {
-                permit: again(permit),
-                source,
-            }),
+            Err(_) => Err(ForwardError::Timeout { permit: again(permit) }),
+            Ok(Err(source)) if source.is_connect() => {
+                Err(ForwardError::Connect { permit: Box::new(permit), source })
+            }
+            Ok(Err(source)) => Err(ForwardError::Lost { permit: again(permit), source }),
             Ok(Ok(response)) if is_redirect(&response) => Err(ForwardError::Redirect),
             Ok(Ok(response)) => Ok(response),
         }
@@ -235,9 +221,7 @@ fn tls() -> Result<ClientConfig, rustls::Error> {
         Err(error) => {
             tracing::warn!(%error, "no certificate authorities: https upstreams will not be reached");
             let empty = RootCertStore::empty();
-            Ok(builder()?
-                .with_root_certificates(empty)
-                .with_no_client_auth())
+            Ok(builder()?.with_root_certificates(empty).with_no_client_auth())
         }
     }
 }

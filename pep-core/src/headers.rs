@@ -77,16 +77,11 @@ pub fn strip_credentials(headers: &mut HeaderMap) {
 pub fn set_headers<'a>(
     obligations: impl IntoIterator<Item = &'a Obligation>,
 ) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
-    let wanted = obligations
-        .into_iter()
-        .filter(|o| o.kind == ObligationKind::SetHeader);
+    let wanted = obligations.into_iter().filter(|o| o.kind == ObligationKind::SetHeader);
     wanted
         .map(|obligation| {
             let node = obligation.properties.node();
-            let name = node
-                .get("name")
-                .and_then(|n| n.as_str())
-                .and_then(|n| n.parse().ok());
+            let name = node.get("name").and_then(|n| n.as_str()).and_then(|n| n.parse().ok());
             let value = node.get("value").and_then(|n| n.as_str());
             let value = value.and_then(|text| HeaderValue::from_str(text).ok());
             match (name, value) {
@@ -117,22 +112,13 @@ pub fn add_limits(headers: &mut HeaderMap, refusal: &Refusal) {
 pub fn rate_limit(limits: &[LimitState]) -> Option<HeaderValue> {
     let items: Vec<String> = limits
         .iter()
-        .filter(|limit| {
-            limit
-                .id
-                .bytes()
-                .all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\')
-        })
+        .filter(|limit| limit.id.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\'))
         .map(|limit| {
             let seconds = limit.retry_after_ms.div_ceil(1000);
             format!("\"{}\";r={};t={seconds}", limit.id, limit.remaining)
         })
         .collect();
-    if items.is_empty() {
-        None
-    } else {
-        HeaderValue::from_str(&items.join(", ")).ok()
-    }
+    if items.is_empty() { None } else { HeaderValue::from_str(&items.join(", ")).ok() }
 }
 
 /// The trace id of a W3C `traceparent`, or nothing where it is not well-formed.
@@ -154,10 +140,7 @@ mod tests {
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
         let pair = |(name, value): &(&str, &str)| {
-            (
-                name.parse::<HeaderName>().unwrap(),
-                HeaderValue::from_str(value).unwrap(),
-            )
+            (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap())
         };
         pairs.iter().map(pair).collect()
     }
@@ -197,10 +180,7 @@ mod tests {
     #[test]
     fn an_obligation_sets_only_harmless_headers() {
         let set_one = set(r#"{"name":"X-Team","value":"a"}"#).unwrap();
-        assert_eq!(
-            set_one,
-            [("x-team".parse().unwrap(), HeaderValue::from_static("a"))]
-        );
+        assert_eq!(set_one, [("x-team".parse().unwrap(), HeaderValue::from_static("a"))]);
         for properties in [
             r#"{"name":"Authorization","value":"a"}"#,
             r#"{"name":"Host","value":"a"}"#,
@@ -221,10 +201,7 @@ mod tests {
             reset_at: String::new(),
             retry_after_ms: 1001,
         };
-        assert_eq!(
-            rate_limit(&[limit("a"), limit("b\"")]).unwrap(),
-            "\"a\";r=7;t=2"
-        );
+        assert_eq!(rate_limit(&[limit("a"), limit("b\"")]).unwrap(), "\"a\";r=7;t=2");
         assert_eq!(rate_limit(&[]), None);
     }
 
@@ -233,12 +210,7 @@ mod tests {
         let id = "4bf92f3577b34da6a3ce929d0e0e4736";
         let good = format!("00-{id}-00f067aa0ba902b7-01");
         assert_eq!(trace_id(&headers(&[("traceparent", &good)])).unwrap(), id);
-        for bad in [
-            "",
-            "00",
-            "00-ABC-1-1",
-            "00-00000000000000000000000000000000-1-01",
-        ] {
+        for bad in ["", "00", "00-ABC-1-1", "00-00000000000000000000000000000000-1-01"] {
             assert_eq!(trace_id(&headers(&[("traceparent", bad)])), None, "{bad}");
         }
     }

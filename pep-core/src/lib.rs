@@ -14,7 +14,8 @@
 //! Beside the stages: [`refusal`] (what a caller is told, one status table), [`clock`] (time and
 //! ids as values), [`mask`] and [`edit`] (obligations on texts and JSON), [`headers`] (what passes
 //! a proxy), [`forward`] (the reverse-proxy client, which takes a permit), [`client`] (the
-//! decision point over gRPC), [`setup`] (configuration to parts, at start).
+//! decision point over gRPC), [`setup`] (configuration to parts, at start),
+//! [`witness`] (heads of logs, exchanged with the decision point).
 
 pub mod client;
 pub mod clock;
@@ -30,6 +31,7 @@ pub mod record;
 pub mod refusal;
 pub mod request;
 pub mod setup;
+pub mod witness;
 
 pub use clock::{Clock, Ids};
 pub use enforce::{Permit, PermitError, Permitted};

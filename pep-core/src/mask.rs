@@ -62,10 +62,7 @@ struct Mask {
 /// Whether the decision masks anything.
 #[must_use]
 pub fn wanted(decision: &Decision) -> bool {
-    decision
-        .obligations
-        .iter()
-        .any(|obligation| obligation.kind == ObligationKind::Mask)
+    decision.obligations.iter().any(|obligation| obligation.kind == ObligationKind::Mask)
 }
 
 /// The spans to mask, by index of the call's content, merged where they touch and sorted.
@@ -82,11 +79,7 @@ pub fn spans(
         if !mask.looks_at_findings() {
             continue;
         }
-        for finding in decision
-            .findings
-            .iter()
-            .filter(|finding| mask.selects(finding))
-        {
+        for finding in decision.findings.iter().filter(|finding| mask.selects(finding)) {
             let (index, span) = placed(finding, texts, &mask.replacement)?;
             found.entry(index).or_default().push(span);
         }
@@ -126,9 +119,7 @@ pub fn pointers(decision: &Decision) -> Result<Vec<(String, String)>, MaskError>
         .into_iter()
         .flat_map(|mask| {
             let with = mask.replacement;
-            mask.pointers
-                .into_iter()
-                .map(move |pointer| (pointer, with.clone()))
+            mask.pointers.into_iter().map(move |pointer| (pointer, with.clone()))
         })
         .collect())
 }
@@ -149,10 +140,7 @@ pub fn edits(decision: &Decision, texts: &[&Node], root: &Node) -> Result<Edits,
             pointed.push(node.span);
         }
     }
-    let plain: Vec<&str> = texts
-        .iter()
-        .map(|node| node.as_str().unwrap_or_default())
-        .collect();
+    let plain: Vec<&str> = texts.iter().map(|node| node.as_str().unwrap_or_default()).collect();
     for (index, spans) in spans(decision, &plain)? {
         let (Some(node), Some(text)) = (texts.get(index), plain.get(index)) else {
             return Err(MaskError::Content(u32::try_from(index).unwrap_or(u32::MAX)));
@@ -169,12 +157,7 @@ pub fn edits(decision: &Decision, texts: &[&Node], root: &Node) -> Result<Edits,
 
 fn masks(decision: &Decision) -> Result<Vec<Mask>, MaskError> {
     let kind = |obligation: &&Obligation| obligation.kind == ObligationKind::Mask;
-    decision
-        .obligations
-        .iter()
-        .filter(kind)
-        .map(Mask::read)
-        .collect()
+    decision.obligations.iter().filter(kind).map(Mask::read).collect()
 }
 
 impl Mask {
@@ -184,10 +167,7 @@ impl Mask {
             id: obligation.id.clone(),
             property: property.to_owned(),
         };
-        let unknown = node
-            .members()
-            .iter()
-            .find(|member| !PROPERTIES.contains(&&*member.key));
+        let unknown = node.members().iter().find(|member| !PROPERTIES.contains(&&*member.key));
         if let Some(member) = unknown {
             return Err(wrong(&member.key));
         }
@@ -198,13 +178,8 @@ impl Mask {
             if !matches!(list.value, lictor_proto::json::Value::Array(_)) {
                 return Err(wrong(property));
             }
-            let texts = list
-                .items()
-                .iter()
-                .map(|item| item.as_str().map(str::to_owned));
-            texts
-                .collect::<Option<Vec<_>>>()
-                .ok_or_else(|| wrong(property))
+            let texts = list.items().iter().map(|item| item.as_str().map(str::to_owned));
+            texts.collect::<Option<Vec<_>>>().ok_or_else(|| wrong(property))
         };
         let replacement = match node.get("replacement") {
             None => DEFAULT_REPLACEMENT.to_owned(),
@@ -228,10 +203,7 @@ impl Mask {
     fn selects(&self, finding: &Finding) -> bool {
         (self.categories.is_empty() && self.detectors.is_empty())
             || self.categories.contains(&finding.category)
-            || self
-                .detectors
-                .iter()
-                .any(|pattern| matches(pattern, &finding.detector))
+            || self.detectors.iter().any(|pattern| matches(pattern, &finding.detector))
     }
 }
 
@@ -250,20 +222,11 @@ fn placed(
 ) -> Result<(usize, MaskSpan), MaskError> {
     let misfit = || MaskError::Span(finding.detector.clone());
     let index = usize::try_from(finding.content).map_err(|_| misfit())?;
-    let text = texts
-        .get(index)
-        .ok_or(MaskError::Content(finding.content))?;
+    let text = texts.get(index).ok_or(MaskError::Content(finding.content))?;
     let start = usize::try_from(finding.start).map_err(|_| misfit())?;
     let end = usize::try_from(finding.end).map_err(|_| misfit())?;
     text.get(start..end).ok_or_else(misfit)?;
-    Ok((
-        index,
-        MaskSpan {
-            start,
-            end,
-            replacement: replacement.to_owned(),
-        },
-    ))
+    Ok((index, MaskSpan { start, end, replacement: replacement.to_owned() }))
 }
 
 /// Spans that overlap or touch become one, with the replacement of the first.

@@ -17,14 +17,12 @@ use crate::query::Inquirer;
 use crate::record::{Ended, Ending, Flight, Recorder};
 use crate::refusal::Refusal;
 use crate::request::{Proof, Request, check_content};
-use crate::setup::DurabilityMode;
+use crate::setup::DurabilityRule;
+use crate::witness::WitnessError;
 
 /// Obligations that change nothing on the way: the decision point and the audit log carry them.
-const SILENT: [ObligationKind; 3] = [
-    ObligationKind::Label,
-    ObligationKind::Notify,
-    ObligationKind::LogFull,
-];
+const SILENT: [ObligationKind; 3] =
+    [ObligationKind::Label, ObligationKind::Notify, ObligationKind::LogFull];
 
 /// What a [`Pep`] is made of.
 pub struct PepParts {
@@ -89,7 +87,7 @@ impl Pep {
 
     /// With another durability of records than by effect.
     #[must_use]
-    pub fn with_durability(mut self, mode: DurabilityMode) -> Self {
+    pub fn with_durability(mut self, mode: DurabilityRule) -> Self {
         self.recorder = self.recorder.with_mode(mode);
         self
     }
@@ -98,6 +96,34 @@ impl Pep {
     #[must_use]
     pub fn ready(&self) -> bool {
         self.recorder.writable()
+    }
+
+    /// Counts of what was done since start, as Prometheus text.
+    #[must_use]
+    pub fn metrics_text(&self) -> String {
+        self.recorder.metrics_text()
+    }
+
+    /// Gives the head of this side's log to the decision point, and records the head of theirs.
+    /// Returns theirs, or nothing where there was none, or still `known`.
+    ///
+    /// # Errors
+    /// [`WitnessError`]; calls go on.
+    pub async fn exchange_heads(
+        &self,
+        writer: &str,
+        known: &str,
+    ) -> Result<Option<String>, WitnessError> {
+        let Some(ours) = self.recorder.head() else {
+            return Ok(None);
+        };
+        let asked = self.inquirer.exchange(writer, &ours).await;
+        let theirs = asked.map_err(WitnessError::Decide)?;
+        if theirs.is_empty() || theirs == known {
+            return Ok(None);
+        }
+        self.recorder.keep_head(&theirs, self.clock.now_ms()).await?;
+        Ok(Some(theirs))
     }
 
     /// The time.
@@ -138,8 +164,7 @@ impl Pep {
             Ok(answer) => answer,
             Err(refusal) => return Err(self.refused(&call, None, refusal, started_us).await),
         };
-        self.judge(request.targets, call, identity, answer, started_us)
-            .await
+        self.judge(request.targets, call, identity, answer, started_us).await
     }
 
     /// As [`Pep::decide`], for alternatives of which at most one will be used: one round trip,
@@ -169,10 +194,7 @@ impl Pep {
         };
         let mut judged = Vec::with_capacity(answers.len());
         for ((targets, call, identity), answer) in opened.into_iter().zip(answers) {
-            judged.push(
-                self.judge(targets, call, identity, answer, started_us)
-                    .await,
-            );
+            judged.push(self.judge(targets, call, identity, answer, started_us).await);
         }
         Ok(judged)
     }
@@ -183,8 +205,7 @@ impl Pep {
     /// `audit_unavailable`; the reservation is given back all the same.
     pub async fn give_up(&self, permitted: Permitted, because: &Refusal) -> Result<(), Refusal> {
         let ending = Ending::new(Ended::NotSent, 0).because(because);
-        self.finish(flight_of(permitted, String::new()), ending)
-            .await
+        self.finish(flight_of(permitted, String::new()), ending).await
     }
 
     /// Stages 4 and 5 before forwarding: `bytes` are what is to be sent after every obligation.
@@ -245,9 +266,7 @@ impl Pep {
             .map(|entry| Arc::new(self.entry_call(&flight.call, entry, now_ms)))
             .collect();
         let answers = self.inquirer.ask_all(&calls).await.map_err(|refusal| {
-            refusal
-                .of_call(&flight.call, &flight.decision.decision_id)
-                .after_effect()
+            refusal.of_call(&flight.call, &flight.decision.decision_id).after_effect()
         })?;
         let seen = |(call, answer): (&Arc<Call>, &Answer)| {
             let decision = &answer.decision;
@@ -280,9 +299,7 @@ impl Pep {
         let answer = self.inquirer.ask(&call).await.map_err(withheld)?;
         let known: Vec<_> = SILENT.into_iter().chain([ObligationKind::Mask]).collect();
         enforce::check_answer(&call, &call.request_digest(), &answer, &known).map_err(withheld)?;
-        Ok(Reviewed {
-            decision: Some(answer.decision),
-        })
+        Ok(Reviewed { decision: Some(answer.decision) })
     }
 
     /// Stage 5 after forwarding: the outcome is appended, then settled in the background. Only
@@ -291,14 +308,9 @@ impl Pep {
     /// # Errors
     /// `audit_unavailable`; after the effect as `result_withheld`, executed.
     pub async fn finish(&self, flight: Flight, ending: Ending) -> Result<(), Refusal> {
-        let recorded = self
-            .recorder
-            .ended(&flight, &ending, self.clock.now_us())
-            .await;
+        let recorded = self.recorder.ended(&flight, &ending, self.clock.now_us()).await;
         let outcome = ending.ended.outcome();
-        self.inquirer
-            .settle(&flight.call.call_id, outcome, ending.usage)
-            .await;
+        self.inquirer.settle(&flight.call.call_id, outcome, ending.usage).await;
         match recorded {
             Err(refusal) if ending.ended.executed() => Err(refusal.after_effect()),
             recorded => recorded,
@@ -315,12 +327,7 @@ impl Pep {
         refusal: Refusal,
     ) -> Refusal {
         let now_us = self.clock.now_us();
-        let mut call = Call {
-            action: Action {
-                name: action.to_owned(),
-            },
-            ..Call::default()
-        };
+        let mut call = Call { action: Action { name: action.to_owned() }, ..Call::default() };
         call.call_id = self.ids.next(now_us / 1000);
         call.context.protocol = protocol.to_owned();
         call.context.source_ip = source_ip.to_owned();
@@ -365,24 +372,12 @@ impl Pep {
         let digest = call.request_digest();
         if let Err(refusal) = enforce::check_answer(&call, &digest, &answer, self.abilities) {
             if answer.decision.effect == Effect::Allow {
-                self.inquirer
-                    .settle(&call.call_id, Outcome::NotSent, call.usage)
-                    .await;
+                self.inquirer.settle(&call.call_id, Outcome::NotSent, call.usage).await;
             }
-            return Err(self
-                .refused(&call, Some(&answer.decision), refusal, started_us)
-                .await);
+            return Err(self.refused(&call, Some(&answer.decision), refusal, started_us).await);
         }
         let deadline_ms = self.clock.now_ms().saturating_add(PERMIT_TTL_MS);
-        Ok(Permitted {
-            call,
-            digest,
-            answer,
-            identity,
-            targets,
-            started_us,
-            deadline_ms,
-        })
+        Ok(Permitted { call, digest, answer, identity, targets, started_us, deadline_ms })
     }
 
     /// Records a refusal; if that fails, the refusal is that there is no record.
@@ -396,11 +391,7 @@ impl Pep {
         let refusal = refusal.of_call(call, "");
         let now_us = self.clock.now_us();
         let took_us = now_us.saturating_sub(started_us);
-        match self
-            .recorder
-            .refused(call, decision, &refusal, took_us, now_us)
-            .await
-        {
+        match self.recorder.refused(call, decision, &refusal, took_us, now_us).await {
             Ok(()) => refusal,
             Err(failed) => failed,
         }
@@ -441,13 +432,8 @@ fn flight_of(permitted: Permitted, forwarded_digest: String) -> Flight {
 
 /// What is known about a request whose caller is not: enough for a record, and no claim of who.
 fn unknown_caller(request: &Request, call_id: String) -> Call {
-    let mut call = Call {
-        call_id,
-        ..Call::default()
-    };
-    call.action = Action {
-        name: request.action.clone(),
-    };
+    let mut call = Call { call_id, ..Call::default() };
+    call.action = Action { name: request.action.clone() };
     call.resource = Some(request.resource.clone());
     call.context.protocol = request.protocol.clone();
     call.context.source_ip = request.source_ip.clone();

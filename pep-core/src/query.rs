@@ -17,7 +17,7 @@ use crate::refusal::Refusal;
 
 /// Most settlements that wait in the background; past it the caller waits for its own.
 pub const MAX_BACKGROUND_SETTLES: usize = 1024;
-/// How long one settlement may take, milliseconds.
+/// How long one settlement, or one exchange of checkpoints, may take, milliseconds.
 pub const SETTLE_TIMEOUT_MS: u64 = 5_000;
 /// Most calls of one batch on the wire.
 pub const MAX_BATCH_CALLS: usize = 1024;
@@ -32,16 +32,8 @@ pub(crate) struct Inquirer {
 
 impl Inquirer {
     pub(crate) fn new(decide: Arc<dyn Decide>, budget_ms: u32) -> Self {
-        let budget_ms = if budget_ms == 0 {
-            DEFAULT_BUDGET_MS
-        } else {
-            budget_ms
-        };
-        Self {
-            decide,
-            budget_ms,
-            background: Arc::new(Semaphore::new(MAX_BACKGROUND_SETTLES)),
-        }
+        let budget_ms = if budget_ms == 0 { DEFAULT_BUDGET_MS } else { budget_ms };
+        Self { decide, budget_ms, background: Arc::new(Semaphore::new(MAX_BACKGROUND_SETTLES)) }
     }
 
     /// Milliseconds that one decision may take.
@@ -51,9 +43,7 @@ impl Inquirer {
 
     /// One decision.
     pub(crate) async fn ask(&self, call: &Arc<Call>) -> Result<Answer, Refusal> {
-        let answer = self
-            .within(|budget_ms| self.decide.decide(call.clone(), budget_ms))
-            .await;
+        let answer = self.within(|budget_ms| self.decide.decide(call.clone(), budget_ms)).await;
         match answer {
             Ok(answer) => Ok(answer),
             Err(error) => {
@@ -67,9 +57,8 @@ impl Inquirer {
     pub(crate) async fn ask_all(&self, calls: &[Arc<Call>]) -> Result<Vec<Answer>, Refusal> {
         let mut answers = Vec::with_capacity(calls.len());
         for chunk in calls.chunks(MAX_BATCH_CALLS) {
-            let asked = self
-                .within(|budget| self.decide.decide_batch(chunk.to_vec(), budget))
-                .await;
+            let asked =
+                self.within(|budget| self.decide.decide_batch(chunk.to_vec(), budget)).await;
             match asked {
                 Ok(more) if more.len() == chunk.len() => answers.extend(more),
                 Ok(more) => {
@@ -96,13 +85,11 @@ impl Inquirer {
         let late = || DecideError::Unavailable("no answer before the deadline".to_owned());
         match timeout_at(deadline, ask(self.budget_ms)).await {
             Ok(Err(DecideError::Unavailable(_))) => {
-                let left = deadline
-                    .saturating_duration_since(Instant::now())
-                    .as_millis();
+                let left = deadline.saturating_duration_since(Instant::now()).as_millis();
                 match u32::try_from(left) {
-                    Ok(left) if left > 0 => timeout_at(deadline, ask(left))
-                        .await
-                        .unwrap_or_else(|_| Err(late())),
+                    Ok(left) if left > 0 => {
+                        timeout_at(deadline, ask(left)).await.unwrap_or_else(|_| Err(late()))
+                    }
                     _ => Err(late()),
                 }
             }
@@ -111,10 +98,17 @@ impl Inquirer {
         }
     }
 
+    /// Tells the decision point the head of this side's log, and returns the head of theirs.
+    pub(crate) async fn exchange(&self, writer: &str, note: &str) -> Result<String, DecideError> {
+        let patience = Duration::from_millis(SETTLE_TIMEOUT_MS);
+        let asked = self.decide.exchange_checkpoint(writer, note);
+        let late = || DecideError::Unavailable("no answer in time".to_owned());
+        tokio::time::timeout(patience, asked).await.unwrap_or_else(|_| Err(late()))
+    }
+
     /// Says in the background that a call will never be made.
     pub(crate) async fn give_up(&self, call_id: &str) {
-        self.settle(call_id, Outcome::NotSent, Usage::default())
-            .await;
+        self.settle(call_id, Outcome::NotSent, Usage::default()).await;
     }
 
     async fn give_up_all(&self, calls: &[Arc<Call>]) {
@@ -127,11 +121,7 @@ impl Inquirer {
     /// Says in the background what became of a call. A lost settlement costs the caller's budget,
     /// never the operator's: what nobody settles expires as spent.
     pub(crate) async fn settle(&self, call_id: &str, outcome: Outcome, usage: Usage) {
-        let settle = Settle {
-            call_id: call_id.to_owned(),
-            outcome,
-            usage,
-        };
+        let settle = Settle { call_id: call_id.to_owned(), outcome, usage };
         let (decide, background) = (self.decide.clone(), self.background.clone());
         let Ok(permit) = background.acquire_owned().await else {
             return;

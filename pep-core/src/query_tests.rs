@@ -26,10 +26,7 @@ struct Scripted {
 
 impl Scripted {
     fn new(steps: &[Step]) -> Arc<Self> {
-        Arc::new(Self {
-            steps: steps.to_vec(),
-            ..Self::default()
-        })
+        Arc::new(Self { steps: steps.to_vec(), ..Self::default() })
     }
 
     async fn step(&self, call_id: &str, budget_ms: u32) -> Result<Step, DecideError> {
@@ -43,37 +40,26 @@ impl Scripted {
             Step::Answer | Step::Short => Ok(step),
             Step::Fail => Err(DecideError::Unavailable("gone".into())),
             Step::Hang => std::future::pending().await,
-            Step::Refuse => Err(DecideError::Refused {
-                id: reason::OVERLOADED.into(),
-                message: "full".into(),
-            }),
+            Step::Refuse => {
+                Err(DecideError::Refused { id: reason::OVERLOADED.into(), message: "full".into() })
+            }
         }
     }
 
     fn asked(&self) -> Vec<String> {
-        self.asked
-            .lock()
-            .unwrap()
-            .iter()
-            .map(|(id, _)| id.clone())
-            .collect()
+        self.asked.lock().unwrap().iter().map(|(id, _)| id.clone()).collect()
     }
 }
 
 fn answer(call: &Call) -> Answer {
     let decision = Decision::denied("d", &call.call_id, Reason::new("r", "m"));
-    Answer {
-        decision,
-        hints: Hints::default(),
-    }
+    Answer { decision, hints: Hints::default() }
 }
 
 #[async_trait]
 impl Decide for Scripted {
     async fn decide(&self, call: Arc<Call>, budget_ms: u32) -> Result<Answer, DecideError> {
-        self.step(&call.call_id, budget_ms)
-            .await
-            .map(|_| answer(&call))
+        self.step(&call.call_id, budget_ms).await.map(|_| answer(&call))
     }
 
     async fn decide_batch(
@@ -83,11 +69,7 @@ impl Decide for Scripted {
     ) -> Result<Vec<Answer>, DecideError> {
         let step = self.step(&calls.len().to_string(), budget_ms).await?;
         let left_out = usize::from(matches!(step, Step::Short));
-        Ok(calls
-            .iter()
-            .skip(left_out)
-            .map(|call| answer(call))
-            .collect())
+        Ok(calls.iter().skip(left_out).map(|call| answer(call)).collect())
     }
 
     async fn settle(&self, settle: Settle) -> Result<(), DecideError> {
@@ -101,10 +83,7 @@ impl Decide for Scripted {
 }
 
 fn call(id: &str) -> Arc<Call> {
-    Arc::new(Call {
-        call_id: id.into(),
-        ..Call::default()
-    })
+    Arc::new(Call { call_id: id.into(), ..Call::default() })
 }
 
 async fn ask(steps: &[Step]) -> (Result<Answer, Refusal>, Arc<Scripted>) {
@@ -127,16 +106,10 @@ async fn a_lost_question_is_repeated_once_with_the_same_id() {
 async fn two_failures_give_up_and_say_so() {
     let (answered, scripted) = ask(&[Step::Fail, Step::Fail]).await;
     let refusal = answered.unwrap_err();
-    assert_eq!(
-        (refusal.id(), refusal.status()),
-        (reason::PDP_UNAVAILABLE, 503)
-    );
+    assert_eq!((refusal.id(), refusal.status()), (reason::PDP_UNAVAILABLE, 503));
     assert_eq!(refusal.call_id(), "c-1");
     let settled = scripted.settled.lock().unwrap();
-    assert_eq!(
-        (settled[0].call_id.as_str(), settled[0].outcome),
-        ("c-1", Outcome::NotSent)
-    );
+    assert_eq!((settled[0].call_id.as_str(), settled[0].outcome), ("c-1", Outcome::NotSent));
 }
 
 #[tokio::test(start_paused = true)]
@@ -156,10 +129,7 @@ async fn a_refusal_is_not_repeated() {
     let (answered, scripted) = ask(&[Step::Refuse]).await;
     let refusal = answered.unwrap_err();
     assert_eq!((refusal.id(), refusal.status()), (reason::OVERLOADED, 503));
-    assert!(
-        !refusal.message().contains("full"),
-        "the decision point's words are for operators"
-    );
+    assert!(!refusal.message().contains("full"), "the decision point's words are for operators");
     assert_eq!(scripted.asked().len(), 1);
 }
 
@@ -167,15 +137,10 @@ async fn a_refusal_is_not_repeated() {
 async fn a_batch_is_cut_to_what_the_wire_takes() {
     let scripted = Scripted::new(&[Step::Answer, Step::Answer]);
     let inquirer = Inquirer::new(scripted.clone(), 0);
-    let calls: Vec<_> = (0..=MAX_BATCH_CALLS)
-        .map(|n| call(&n.to_string()))
-        .collect();
+    let calls: Vec<_> = (0..=MAX_BATCH_CALLS).map(|n| call(&n.to_string())).collect();
     let answers = inquirer.ask_all(&calls).await.unwrap();
     assert_eq!(scripted.asked(), ["1024", "1"]);
-    let in_order = answers
-        .iter()
-        .zip(&calls)
-        .all(|(a, c)| a.decision.call_id == c.call_id);
+    let in_order = answers.iter().zip(&calls).all(|(a, c)| a.decision.call_id == c.call_id);
     assert!(in_order && answers.len() == calls.len());
 }
 
@@ -185,20 +150,10 @@ async fn a_batch_with_answers_missing_decides_nothing() {
     let inquirer = Inquirer::new(scripted.clone(), 0);
     let mut listed = Call::clone(&call("b"));
     listed.phase = Phase::List;
-    let refusal = inquirer
-        .ask_all(&[call("a"), Arc::new(listed)])
-        .await
-        .unwrap_err();
+    let refusal = inquirer.ask_all(&[call("a"), Arc::new(listed)]).await.unwrap_err();
     inquirer.drained().await;
     assert_eq!(refusal.id(), reason::PDP_UNAVAILABLE);
     let settled = scripted.settled.lock().unwrap();
-    let given_back: Vec<_> = settled
-        .iter()
-        .map(|settle| settle.call_id.as_str())
-        .collect();
-    assert_eq!(
-        given_back,
-        ["a"],
-        "an entry of a list holds nothing to give back"
-    );
+    let given_back: Vec<_> = settled.iter().map(|settle| settle.call_id.as_str()).collect();
+    assert_eq!(given_back, ["a"], "an entry of a list holds nothing to give back");
 }

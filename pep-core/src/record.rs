@@ -3,8 +3,9 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use lictor_audit::{AuditLog, Durability, Entry, Kind};
+use lictor_audit::{AppendError, AuditLog, Durability, Entry, Kind};
 use lictor_identity::Identity;
 use lictor_proto::call::{Call, Usage};
 use lictor_proto::decide::{Hints, Outcome, ToolEffect};
@@ -13,7 +14,7 @@ use lictor_proto::reason;
 use serde::Serialize;
 
 use crate::refusal::{Refusal, RefusalKind};
-use crate::setup::DurabilityMode;
+use crate::setup::DurabilityRule;
 
 /// Most bytes of a result that `log_full` keeps in the side store.
 pub const MAX_LOGGED_RESULT_BYTES: usize = 8 * 1024 * 1024;
@@ -38,6 +39,70 @@ pub enum Deed {
     Masked,
     /// It was permitted and never sent.
     NotSent,
+}
+
+impl Deed {
+    /// Every deed, in the order of their numbers.
+    const ALL: [Self; 8] = [
+        Self::Allowed,
+        Self::Denied,
+        Self::Asked,
+        Self::Forwarded,
+        Self::Failed,
+        Self::Withheld,
+        Self::Masked,
+        Self::NotSent,
+    ];
+
+    /// The word in records and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+            Self::Asked => "asked",
+            Self::Forwarded => "forwarded",
+            Self::Failed => "failed",
+            Self::Withheld => "withheld",
+            Self::Masked => "masked",
+            Self::NotSent => "not_sent",
+        }
+    }
+}
+
+/// How often each deed was done since start.
+#[derive(Debug, Default)]
+struct Counts {
+    deeds: [AtomicU64; Deed::ALL.len()],
+    unrecorded: AtomicU64,
+}
+
+impl Counts {
+    fn add(&self, deed: Deed) {
+        let slots = Deed::ALL.iter().zip(&self.deeds);
+        for (_, count) in slots.filter(|(known, _)| **known == deed) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Prometheus text.
+    fn text(&self) -> String {
+        let mut text = String::from(
+            "# HELP lictor_pep_deeds_total What the enforcement point did about calls.\n\
+             # TYPE lictor_pep_deeds_total counter\n",
+        );
+        for (deed, count) in Deed::ALL.iter().zip(&self.deeds) {
+            let (deed, count) = (deed.as_str(), count.load(Ordering::Relaxed));
+            text.push_str(&format!("lictor_pep_deeds_total{{outcome=\"{deed}\"}} {count}\n"));
+        }
+        let unrecorded = self.unrecorded.load(Ordering::Relaxed);
+        text.push_str(
+            "# HELP lictor_pep_unrecorded_total Records that could not be written.\n\
+             # TYPE lictor_pep_unrecorded_total counter\n",
+        );
+        text.push_str(&format!("lictor_pep_unrecorded_total {unrecorded}\n"));
+        text
+    }
 }
 
 /// How a forwarded call ended.
@@ -116,12 +181,7 @@ impl Ending {
     /// The same, because of `refusal`.
     #[must_use]
     pub fn because(mut self, refusal: &Refusal) -> Self {
-        self.reasons.extend(
-            refusal
-                .reasons()
-                .iter()
-                .map(|t| Reason::new(&t.id, &t.message)),
-        );
+        self.reasons.extend(refusal.reasons().iter().map(|t| Reason::new(&t.id, &t.message)));
         self
     }
 }
@@ -141,9 +201,7 @@ pub struct Flight {
 
 impl fmt::Debug for Flight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Flight")
-            .field("call_id", &self.call.call_id)
-            .finish_non_exhaustive()
+        f.debug_struct("Flight").field("call_id", &self.call.call_id).finish_non_exhaustive()
     }
 }
 
@@ -175,9 +233,7 @@ impl Flight {
     /// A refusal of this call's result: `result_withheld`, executed.
     #[must_use]
     pub fn withhold(&self, id: &str, message: impl Into<String>) -> Refusal {
-        Refusal::new(id, message)
-            .of_call(&self.call, &self.decision.decision_id)
-            .after_effect()
+        Refusal::new(id, message).of_call(&self.call, &self.decision.decision_id).after_effect()
     }
 
     /// A refusal of this call where nothing was done.
@@ -213,20 +269,34 @@ struct Body<'a> {
 #[derive(Clone)]
 pub(crate) struct Recorder {
     audit: AuditLog,
-    mode: DurabilityMode,
+    mode: DurabilityRule,
+    counts: Arc<Counts>,
 }
 
 impl Recorder {
     pub(crate) fn new(audit: AuditLog) -> Self {
-        Self {
-            audit,
-            mode: DurabilityMode::Effect,
-        }
+        Self { audit, mode: DurabilityRule::ByEffect, counts: Arc::default() }
     }
 
-    pub(crate) fn with_mode(mut self, mode: DurabilityMode) -> Self {
+    pub(crate) fn with_mode(mut self, mode: DurabilityRule) -> Self {
         self.mode = mode;
         self
+    }
+
+    /// Counts of what was done, as Prometheus text.
+    pub(crate) fn metrics_text(&self) -> String {
+        self.counts.text()
+    }
+
+    /// The head of this log, signed; none before the first.
+    pub(crate) fn head(&self) -> Option<String> {
+        self.audit.last_checkpoint()
+    }
+
+    /// Keeps the head of another log, so that it cannot be cut unseen.
+    pub(crate) async fn keep_head(&self, note: &str, now_ms: i64) -> Result<(), AppendError> {
+        let entry = Entry::checkpoint_ref(now_ms, note);
+        self.audit.append(entry, Durability::Bounded).await.map(|_| ())
     }
 
     /// Whether records can be written.
@@ -236,30 +306,16 @@ impl Recorder {
 
     /// By default, effects on the world are on disk before they are released.
     fn durability(&self, effect: ToolEffect) -> Durability {
-        match (self.mode, effect) {
-            (DurabilityMode::Sync, _) => Durability::Sync,
-            (DurabilityMode::Bounded, _) | (DurabilityMode::Effect, ToolEffect::None) => {
-                Durability::Bounded
-            }
-            (
-                DurabilityMode::Effect,
-                ToolEffect::Mutate | ToolEffect::Egress | ToolEffect::Exec,
-            ) => Durability::Sync,
-        }
+        self.mode.of(effect != ToolEffect::None)
     }
 
     /// The call is permitted and about to be forwarded.
     pub(crate) async fn allowed(&self, flight: &Flight, now_us: i64) -> Result<(), Refusal> {
         let body = flight_body(flight, Deed::Allowed, now_us);
         let sensitive = sensitive_of(&flight.call, &flight.decision.reasons);
-        self.append(
-            &body,
-            sensitive,
-            self.durability(flight.hints.effect),
-            now_us,
-        )
-        .await
-        .map_err(|refusal| refusal.of_call(&flight.call, &flight.decision.decision_id))
+        self.append(&body, sensitive, self.durability(flight.hints.effect), now_us)
+            .await
+            .map_err(|refusal| refusal.of_call(&flight.call, &flight.decision.decision_id))
     }
 
     /// The call has ended; what the record describes may be released once this returns.
@@ -270,8 +326,7 @@ impl Recorder {
         now_us: i64,
     ) -> Result<(), Refusal> {
         let mut body = flight_body(flight, ending.ended.deed(), now_us);
-        body.reasons
-            .extend(ending.reasons.iter().map(|reason| reason.id.as_str()));
+        body.reasons.extend(ending.reasons.iter().map(|reason| reason.id.as_str()));
         body.response_decision_id = ending.response_decision_id.as_deref();
         body.http_status = ending.http_status;
         body.executed = ending.ended.executed();
@@ -279,21 +334,12 @@ impl Recorder {
         push_details(&mut sensitive, &ending.reasons);
         if let Some(result) = &ending.result {
             let kept = result.len() <= MAX_LOGGED_RESULT_BYTES;
-            let text = if kept {
-                result.clone()
-            } else {
-                "\"too large to keep\"".to_owned()
-            };
+            let text = if kept { result.clone() } else { "\"too large to keep\"".to_owned() };
             sensitive.push(("/result".to_owned(), text));
         }
-        self.append(
-            &body,
-            sensitive,
-            self.durability(flight.hints.effect),
-            now_us,
-        )
-        .await
-        .map_err(|refusal| refusal.of_call(&flight.call, &flight.decision.decision_id))
+        self.append(&body, sensitive, self.durability(flight.hints.effect), now_us)
+            .await
+            .map_err(|refusal| refusal.of_call(&flight.call, &flight.decision.decision_id))
     }
 
     /// The call was refused before anything was sent.
@@ -308,11 +354,7 @@ impl Recorder {
         let body = refusal_body(call, refusal, took_us);
         let reasons: Vec<Reason> = match decision {
             Some(decision) => decision.reasons.clone(),
-            None => refusal
-                .reasons()
-                .iter()
-                .map(|t| Reason::new(&t.id, &t.message))
-                .collect(),
+            None => refusal.reasons().iter().map(|t| Reason::new(&t.id, &t.message)).collect(),
         };
         let sensitive = sensitive_of(call, &reasons);
         self.append(&body, sensitive, self.durability(ToolEffect::None), now_us)
@@ -329,19 +371,16 @@ impl Recorder {
     ) -> Result<(), Refusal> {
         let unavailable = |cause: String| {
             tracing::error!(cause, "an enforcement record could not be written");
+            self.counts.unrecorded.fetch_add(1, Ordering::Relaxed);
             Refusal::new(reason::AUDIT_UNAVAILABLE, "the audit log cannot be written")
         };
+        let outcome = body.outcome;
         let body = serde_json::to_string(body).map_err(|error| unavailable(error.to_string()))?;
-        let entry = Entry {
-            kind: Kind::Enforcement,
-            ts_ms: now_us / 1000,
-            body,
-            sensitive,
-        };
+        let entry = Entry { kind: Kind::Enforcement, ts_ms: now_us / 1000, body, sensitive };
         let appended = self.audit.append(entry, durability).await;
-        appended
-            .map(|_| ())
-            .map_err(|error| unavailable(error.to_string()))
+        appended.map_err(|error| unavailable(error.to_string()))?;
+        self.counts.add(outcome);
+        Ok(())
     }
 }
 
@@ -350,12 +389,7 @@ fn flight_body(flight: &Flight, outcome: Deed, now_us: i64) -> Body<'_> {
         decision_id: &flight.decision.decision_id,
         session: flight.hints.session_id.as_deref(),
         effect: flight.decision.effect.as_str(),
-        reasons: flight
-            .decision
-            .reasons
-            .iter()
-            .map(|reason| reason.id.as_str())
-            .collect(),
+        reasons: flight.decision.reasons.iter().map(|reason| reason.id.as_str()).collect(),
         decided_digest: &flight.digest,
         forwarded_digest: &flight.forwarded_digest,
         duration_us: now_us.saturating_sub(flight.started_us),
@@ -368,16 +402,8 @@ fn refusal_body<'a>(call: &'a Call, refusal: &'a Refusal, took_us: i64) -> Body<
     let asked = refusal.kind() == RefusalKind::Ask;
     Body {
         decision_id: refusal.decision_id(),
-        effect: if asked {
-            Effect::Ask.as_str()
-        } else {
-            Effect::Deny.as_str()
-        },
-        reasons: refusal
-            .reasons()
-            .iter()
-            .map(|told| told.id.as_str())
-            .collect(),
+        effect: if asked { Effect::Ask.as_str() } else { Effect::Deny.as_str() },
+        reasons: refusal.reasons().iter().map(|told| told.id.as_str()).collect(),
         outcome: if asked { Deed::Asked } else { Deed::Denied },
         duration_us: took_us,
         http_status: refusal.status(),
@@ -425,10 +451,8 @@ fn push_details(sensitive: &mut Vec<(String, String)>, reasons: &[Reason]) {
     if reasons.is_empty() {
         return;
     }
-    let details: Vec<_> = reasons
-        .iter()
-        .map(|r| [&r.id, &r.message, &r.detail, &r.policy])
-        .collect();
+    let details: Vec<_> =
+        reasons.iter().map(|r| [&r.id, &r.message, &r.detail, &r.policy]).collect();
     if let Ok(text) = serde_json::to_string(&details) {
         sensitive.push(("/reason_messages".to_owned(), text));
     }

@@ -114,10 +114,7 @@ impl Refusal {
         Self(Box::new(Parts {
             kind,
             status,
-            reasons: vec![Told {
-                id: id.to_owned(),
-                message: message.into(),
-            }],
+            reasons: vec![Told { id: id.to_owned(), message: message.into() }],
             call_id: String::new(),
             decision_id: String::new(),
             retry_after_ms: 0,
@@ -140,10 +137,8 @@ impl Refusal {
     /// What a decision that is not `allow` becomes.
     #[must_use]
     pub fn of_decision(decision: &Decision) -> Self {
-        let told = |reason: &Reason| Told {
-            id: reason.id.clone(),
-            message: reason.message.clone(),
-        };
+        let told =
+            |reason: &Reason| Told { id: reason.id.clone(), message: reason.message.clone() };
         let mut reasons: Vec<Told> = decision.reasons.iter().map(told).collect();
         if reasons.is_empty() {
             reasons.push(Told {
@@ -196,12 +191,7 @@ impl Refusal {
     /// not repeat, and `executed` says why.
     #[must_use]
     pub fn after_effect(mut self) -> Self {
-        if self
-            .0
-            .reasons
-            .first()
-            .is_none_or(|told| told.id != reason::RESULT_WITHHELD)
-        {
+        if self.0.reasons.first().is_none_or(|told| told.id != reason::RESULT_WITHHELD) {
             self.0.reasons.insert(
                 0,
                 Told {
@@ -240,21 +230,13 @@ impl Refusal {
     /// The first reason's id.
     #[must_use]
     pub fn id(&self) -> &str {
-        self.0
-            .reasons
-            .first()
-            .map_or(reason::NO_PERMIT, |told| &told.id)
+        self.0.reasons.first().map_or(reason::NO_PERMIT, |told| &told.id)
     }
 
     /// All messages in one text.
     #[must_use]
     pub fn message(&self) -> String {
-        let messages: Vec<&str> = self
-            .0
-            .reasons
-            .iter()
-            .map(|told| told.message.as_str())
-            .collect();
+        let messages: Vec<&str> = self.0.reasons.iter().map(|told| told.message.as_str()).collect();
         messages.join("; ")
     }
 
@@ -310,21 +292,11 @@ impl Refusal {
 /// The scopes that `step_up` obligations name: `{"scopes": [..]}` or `{"scope": ".."}`.
 fn step_up_scopes(decision: &Decision) -> Vec<String> {
     let mut scopes = Vec::new();
-    for obligation in decision
-        .obligations
-        .iter()
-        .filter(|o| o.kind == ObligationKind::StepUp)
-    {
+    for obligation in decision.obligations.iter().filter(|o| o.kind == ObligationKind::StepUp) {
         let node = obligation.properties.node();
         let listed = node.get("scopes").map(|n| n.items()).unwrap_or_default();
         let single = node.get("scope").into_iter();
-        scopes.extend(
-            listed
-                .iter()
-                .chain(single)
-                .filter_map(|n| n.as_str())
-                .map(str::to_owned),
-        );
+        scopes.extend(listed.iter().chain(single).filter_map(|n| n.as_str()).map(str::to_owned));
     }
     scopes.sort();
     scopes.dedup();
@@ -369,19 +341,11 @@ mod tests {
 
     #[test]
     fn a_denial_by_policy_outweighs_a_limit() {
-        let reasons = vec![
-            Reason::new("limit.team", "no room"),
-            Reason::new("mail.external", "not out"),
-        ];
-        assert_eq!(
-            Refusal::of_decision(&decision(Effect::Deny, reasons)).status(),
-            403
-        );
+        let reasons =
+            vec![Reason::new("limit.team", "no room"), Reason::new("mail.external", "not out")];
+        assert_eq!(Refusal::of_decision(&decision(Effect::Deny, reasons)).status(), 403);
         let reasons = vec![Reason::new("limit.team", "no room")];
-        assert_eq!(
-            Refusal::of_decision(&decision(Effect::Deny, reasons)).status(),
-            429
-        );
+        assert_eq!(Refusal::of_decision(&decision(Effect::Deny, reasons)).status(), 429);
     }
 
     #[test]
@@ -397,13 +361,11 @@ mod tests {
     fn step_up_scopes_are_united() {
         let mut decision = decision(Effect::Deny, vec![Reason::new("need.scope", "more")]);
         for text in [r#"{"scopes":["b","a"]}"#, r#"{"scope":"a"}"#] {
-            decision
-                .obligations
-                .push(lictor_proto::decision::Obligation {
-                    id: "s".into(),
-                    kind: ObligationKind::StepUp,
-                    properties: Open::parse(text.as_bytes()).unwrap(),
-                });
+            decision.obligations.push(lictor_proto::decision::Obligation {
+                id: "s".into(),
+                kind: ObligationKind::StepUp,
+                properties: Open::parse(text.as_bytes()).unwrap(),
+            });
         }
         assert_eq!(Refusal::of_decision(&decision).scopes(), ["a", "b"]);
     }

@@ -88,10 +88,7 @@ impl Request {
         Self {
             proof,
             action: action.to_owned(),
-            resource: Resource {
-                kind,
-                id: id.to_owned(),
-            },
+            resource: Resource { kind, id: id.to_owned() },
             args: Open::default(),
             content: Vec::new(),
             session: None,
@@ -115,9 +112,7 @@ impl Request {
             subject: identity.subject.clone(),
             agent: identity.agent.clone(),
             delegation: identity.delegation.clone(),
-            action: Action {
-                name: self.action.clone(),
-            },
+            action: Action { name: self.action.clone() },
             credential: Some(identity.credential.clone()),
             request_call_id: None,
             executed: false,
@@ -145,11 +140,7 @@ impl Request {
                 ));
             }
         }
-        if self
-            .session
-            .as_ref()
-            .is_some_and(|handle| handle.len() > MAX_SESSION_BYTES)
-        {
+        if self.session.as_ref().is_some_and(|handle| handle.len() > MAX_SESSION_BYTES) {
             return Err(Refusal::new(
                 reason::SESSION_UNKNOWN,
                 format!("a session handle has at most {MAX_SESSION_BYTES} bytes"),
@@ -193,10 +184,7 @@ mod tests {
     fn content_is_bounded_by_count_and_by_bytes() {
         assert!(check_content(&vec![part(0); MAX_CONTENT_PARTS]).is_ok());
         let refusal = check_content(&vec![part(0); MAX_CONTENT_PARTS + 1]).unwrap_err();
-        assert_eq!(
-            (refusal.id(), refusal.status()),
-            (reason::BODY_TOO_LARGE, 413)
-        );
+        assert_eq!((refusal.id(), refusal.status()), (reason::BODY_TOO_LARGE, 413));
         assert!(check_content(&[part(MAX_CONTENT_BYTES)]).is_ok());
         assert!(check_content(&[part(MAX_CONTENT_BYTES), part(1)]).is_err());
     }
@@ -214,17 +202,11 @@ mod tests {
             reason::BODY_INVALID
         );
         assert_eq!(with("", 1).unwrap_err().id(), reason::BODY_INVALID);
-        assert_eq!(
-            with("n", MAX_SESSION_BYTES + 1).unwrap_err().id(),
-            reason::SESSION_UNKNOWN
-        );
+        assert_eq!(with("n", MAX_SESSION_BYTES + 1).unwrap_err().id(), reason::SESSION_UNKNOWN);
     }
 
     #[test]
     fn a_secret_is_never_printed() {
-        assert_eq!(
-            format!("{:?}", Proof::Bearer("hunter2".into())),
-            "Bearer(..)"
-        );
+        assert_eq!(format!("{:?}", Proof::Bearer("hunter2".into())), "Bearer(..)");
     }
 }

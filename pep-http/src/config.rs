@@ -182,6 +182,13 @@ fn default_max_in_flight() -> usize {
 }
 
 impl Config {
+    /// Makes relative paths ones below `base`, the folder of the configuration file.
+    pub fn take_paths_from(&mut self, base: &Path) {
+        let keys = self.upstreams.iter_mut().map(|upstream| &mut upstream.key_file);
+        let files = keys.chain([&mut self.pdp_token_file, &mut self.state_dir]);
+        files.flatten().for_each(|path| *path = base.join(&*path));
+    }
+
     /// A configuration with defaults for everything but the providers.
     #[must_use]
     pub fn new(upstreams: Vec<UpstreamConfig>) -> Self {

@@ -1,6 +1,7 @@
 //! `lictor-pep-http`: the enforcement point in front of LLM providers alone, with `[pep_http]`, `[identity]` and
 //! `[audit]` of `lictor.toml`.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -39,13 +40,18 @@ struct File {
 async fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     let path = Options::parse().config;
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("`{}` cannot be read", path.display()))?;
-    let file: File = toml::from_str(&text)
+    let mut file: File = toml::from_str(&text)
         .with_context(|| format!("`{}` is not a usable configuration", path.display()))?;
+    let base = path.parent().unwrap_or_else(|| std::path::Path::new(""));
+    file.pep_http.take_paths_from(base);
+    file.identity.take_paths_from(base);
+    file.audit.take_paths_from(base);
     run(file).await
 }
 

@@ -11,7 +11,7 @@ use axum::routing::get;
 use axum::serve::ListenerExt;
 use http::{Method, Response, StatusCode};
 use lictor_pep_core::forward::ForwarderError;
-use lictor_pep_core::setup::DurabilityMode;
+use lictor_pep_core::setup::DurabilityRule;
 use lictor_pep_core::{Ended, Ending, Flight, Forwarder, Pep, PepParts, Refusal};
 use lictor_proto::reason;
 use tokio::net::TcpListener;
@@ -31,7 +31,7 @@ pub struct Deps {
     /// The decision point, who calls, the audit log, time and ids. `abilities` is set here.
     pub parts: PepParts,
     /// Which records are on disk before anything is released (`[audit] durability`).
-    pub durability: DurabilityMode,
+    pub durability: DurabilityRule,
 }
 
 /// Why the server does not run.

@@ -37,9 +37,7 @@ pub(crate) async fn released(
     session_id: Option<String>,
     answer: Response<Incoming>,
 ) -> Result<Response<Body>, Refusal> {
-    let streams = inbound
-        .as_ref()
-        .is_none_or(|inbound| matches!(inbound.shape, Shape::Request(_)));
+    let streams = inbound.as_ref().is_none_or(|inbound| matches!(inbound.shape, Shape::Request(_)));
     if streams && is_stream(answer.headers()) && answer.status().is_success() {
         return Ok(stream(app, server, flight, inbound, session_id, answer));
     }
@@ -75,16 +73,8 @@ pub(crate) async fn bind_session(
 pub(crate) async fn abandon(app: &App, calls: Vec<Suspended>) {
     for call in calls {
         let call_id = call.flight.call().call_id.clone();
-        if app
-            .pep
-            .finish(call.flight, Ending::new(Ended::Unknown, 0))
-            .await
-            .is_err()
-        {
-            tracing::error!(
-                call_id,
-                "the end of an abandoned call could not be recorded"
-            );
+        if app.pep.finish(call.flight, Ending::new(Ended::Unknown, 0)).await.is_err() {
+            tracing::error!(call_id, "the end of an abandoned call could not be recorded");
         }
     }
 }
@@ -107,10 +97,7 @@ async fn collected(
         // A caller must not be sent to log in for what is between us and the server.
         return Err(flight.withhold(reason::UPSTREAM_UNAVAILABLE, "the server refused us"));
     }
-    let coded = parts
-        .headers
-        .get(CONTENT_ENCODING)
-        .is_some_and(|value| value != "identity");
+    let coded = parts.headers.get(CONTENT_ENCODING).is_some_and(|value| value != "identity");
     if coded {
         return Err(flight.withhold(reason::BODY_INVALID, "the server's answer is compressed"));
     }
@@ -123,14 +110,7 @@ async fn collected(
     } else {
         response::examine_text(&app.pep, flight, &bytes, status).await?
     };
-    Ok((
-        head_of(
-            parts,
-            flight,
-            inbound.map_or(Era::Legacy, |inbound| inbound.era),
-        ),
-        released,
-    ))
+    Ok((head_of(parts, flight, inbound.map_or(Era::Legacy, |inbound| inbound.era)), released))
 }
 
 async fn limited(app: &App, flight: &Flight, body: Incoming) -> Result<Bytes, Refusal> {
@@ -144,15 +124,11 @@ async fn limited(app: &App, flight: &Flight, body: Incoming) -> Result<Bytes, Re
         }
         Ok(Err(error)) => {
             tracing::warn!(call_id = flight.call().call_id, %error, "an answer was cut off");
-            Err(flight.withhold(
-                reason::UPSTREAM_UNAVAILABLE,
-                "the server's answer was cut off",
-            ))
+            Err(flight.withhold(reason::UPSTREAM_UNAVAILABLE, "the server's answer was cut off"))
         }
-        Err(_) => Err(flight.withhold(
-            reason::UPSTREAM_UNAVAILABLE,
-            "the answer did not end in time",
-        )),
+        Err(_) => {
+            Err(flight.withhold(reason::UPSTREAM_UNAVAILABLE, "the answer did not end in time"))
+        }
     }
 }
 
@@ -170,17 +146,9 @@ async fn finish(
 /// A result that is not released goes on record as such.
 pub(crate) async fn withheld(app: &App, flight: Flight, refusal: Refusal) -> Refusal {
     let lost = refusal.has(reason::UPSTREAM_UNAVAILABLE);
-    let ended = if lost {
-        Ended::Unknown
-    } else {
-        Ended::Withheld
-    };
+    let ended = if lost { Ended::Unknown } else { Ended::Withheld };
     let ending = Ending::new(ended, 0).because(&refusal);
-    app.pep
-        .finish(flight, ending)
-        .await
-        .err()
-        .unwrap_or(refusal)
+    app.pep.finish(flight, ending).await.err().unwrap_or(refusal)
 }
 
 fn stream(
@@ -194,17 +162,8 @@ fn stream(
     let (parts, body) = answer.into_parts();
     let era = inbound.as_ref().map_or(Era::Legacy, |inbound| inbound.era);
     let mut head = head_of(parts, &flight, era);
-    head.0
-        .headers_mut()
-        .insert(ACCEL, HeaderValue::from_static("no"));
-    let events = Relay::start(
-        app.clone(),
-        server.clone(),
-        flight,
-        inbound,
-        session_id,
-        body,
-    );
+    head.0.headers_mut().insert(ACCEL, HeaderValue::from_static("no"));
+    let events = Relay::start(app.clone(), server.clone(), flight, inbound, session_id, body);
     head.0.map(|()| Body::from_stream(events))
 }
 
@@ -214,12 +173,7 @@ fn head_of(parts: axum::http::response::Parts, flight: &Flight, era: Era) -> Hea
     let mut headers = parts.headers;
     strip_hop_by_hop(&mut headers);
     // The length may change; challenges and cookies are between the server and us.
-    for name in [
-        CONTENT_LENGTH.as_str(),
-        "www-authenticate",
-        "set-cookie",
-        "content-encoding",
-    ] {
+    for name in [CONTENT_LENGTH.as_str(), "www-authenticate", "set-cookie", "content-encoding"] {
         headers.remove(name);
     }
     headers.remove(LICTOR_SESSION);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 
 use axum::http::Uri;
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,7 @@ pub struct Config {
     /// The decision point: `http://HOST:PORT` or `unix:/PATH`.
     pub pdp: String,
     /// File with this enforcement point's bearer token for the decision point.
-    pub pdp_token_file: Option<std::path::PathBuf>,
+    pub pdp_token_file: Option<PathBuf>,
     /// The MCP servers behind this enforcement point.
     pub servers: Vec<ServerConfig>,
     /// How a denied `tools/call` is told.
@@ -49,7 +50,15 @@ pub struct Config {
     /// Largest answer, or event of a streamed one, bytes.
     pub max_answer_bytes: usize,
     /// Directory of this enforcement point's keys; default the audit directory.
-    pub state_dir: Option<std::path::PathBuf>,
+    pub state_dir: Option<PathBuf>,
+}
+
+impl Config {
+    /// Makes relative paths ones below `base`, the folder of the configuration file.
+    pub fn take_paths_from(&mut self, base: &Path) {
+        let optional = [&mut self.pdp_token_file, &mut self.state_dir];
+        optional.into_iter().flatten().for_each(|path| *path = base.join(&*path));
+    }
 }
 
 impl Default for Config {
@@ -143,11 +152,7 @@ impl Servers {
                 return Err(ConfigError::Duplicate(server.id.clone()));
             }
         }
-        if servers.is_empty() {
-            Err(ConfigError::NoServers)
-        } else {
-            Ok(Self(servers))
-        }
+        if servers.is_empty() { Err(ConfigError::NoServers) } else { Ok(Self(servers)) }
     }
 
     /// The server called `id`; without an id the only one.
@@ -171,21 +176,14 @@ impl Server {
         if length == 0 || length > MAX_SERVER_ID_BYTES || !config.id.bytes().all(plain) {
             return Err(ConfigError::Id(config.id.clone()));
         }
-        let wrong = || ConfigError::Url {
-            id: config.id.clone(),
-            url: config.url.clone(),
-        };
+        let wrong = || ConfigError::Url { id: config.id.clone(), url: config.url.clone() };
         let uri: Uri = config.url.parse().map_err(|_| wrong())?;
         let web = matches!(uri.scheme_str(), Some("http" | "https"));
         let named = uri.authority().is_some_and(|a| !a.as_str().contains('@'));
         if !web || !named || uri.query().is_some() {
             return Err(wrong());
         }
-        Ok(Self {
-            id: config.id.clone(),
-            url: config.url.clone(),
-            uri,
-        })
+        Ok(Self { id: config.id.clone(), url: config.url.clone(), uri })
     }
 }
 
@@ -199,10 +197,7 @@ impl Config {
             return Ok(format!("http://{listen}"));
         };
         let web = url.starts_with("http://") || url.starts_with("https://");
-        let parsed = url
-            .parse::<Uri>()
-            .ok()
-            .filter(|uri| web && uri.authority().is_some());
+        let parsed = url.parse::<Uri>().ok().filter(|uri| web && uri.authority().is_some());
         match parsed {
             Some(_) => Ok(url.trim_end_matches('/').to_owned()),
             None => Err(ConfigError::PublicUrl(url.clone())),
@@ -215,10 +210,8 @@ mod tests {
     use super::*;
 
     fn servers(pairs: &[(&str, &str)]) -> Result<Servers, ConfigError> {
-        let server = |(id, url): &(&str, &str)| ServerConfig {
-            id: (*id).into(),
-            url: (*url).into(),
-        };
+        let server =
+            |(id, url): &(&str, &str)| ServerConfig { id: (*id).into(), url: (*url).into() };
         Servers::new(&pairs.iter().map(server).collect::<Vec<_>>())
     }
 
@@ -237,21 +230,12 @@ mod tests {
         let url = "http://h/mcp";
         assert!(servers(&[(&"a".repeat(MAX_SERVER_ID_BYTES), url)]).is_ok());
         for id in ["", "A", "a/b", "a b", &"a".repeat(MAX_SERVER_ID_BYTES + 1)] {
-            assert!(
-                matches!(servers(&[(id, url)]), Err(ConfigError::Id(_))),
-                "{id}"
-            );
+            assert!(matches!(servers(&[(id, url)]), Err(ConfigError::Id(_))), "{id}");
         }
         for url in ["", "h", "/mcp", "ftp://h/", "http://u@h/", "http://h/?a=b"] {
-            assert!(
-                matches!(servers(&[("a", url)]), Err(ConfigError::Url { .. })),
-                "{url}"
-            );
+            assert!(matches!(servers(&[("a", url)]), Err(ConfigError::Url { .. })), "{url}");
         }
-        assert!(matches!(
-            servers(&[("a", url), ("a", url)]),
-            Err(ConfigError::Duplicate(_))
-        ));
+        assert!(matches!(servers(&[("a", url), ("a", url)]), Err(ConfigError::Duplicate(_))));
         assert!(matches!(servers(&[]), Err(ConfigError::NoServers)));
     }
 

@@ -70,21 +70,14 @@ async fn message(
     let (permitted, body, args) = oblige(app, permitted, &inbound).await?;
     let masked = args.is_some();
     // The server learns who calls from us, not from the caller's token.
-    let own = match app
-        .upstream
-        .own_headers(&permitted, server, &args_digest(&permitted, args))
-    {
+    let own = match app.upstream.own_headers(&permitted, server, &args_digest(&permitted, args)) {
         Ok(own) => own,
         Err(refusal) => return Err(give_up(app, permitted, refusal).await.into()),
     };
     // The intention is on record before a byte leaves.
     let (permit, flight) = app.pep.permit(permitted, &body).await?;
-    let headers = app
-        .upstream
-        .callers_headers(caller.headers, inbound.era, masked);
-    let sent = app
-        .upstream
-        .send(permit, server, Method::POST, headers, own, body);
+    let headers = app.upstream.callers_headers(caller.headers, inbound.era, masked);
+    let sent = app.upstream.send(permit, server, Method::POST, headers, own, body);
     let sent = match until_gone(sent, gone, inbound.era).await {
         Some(sent) => sent,
         None => return Err(cancelled(app, flight).await.into()),
@@ -132,27 +125,18 @@ async fn session_request(
         Err(refusal) => return Err(give_up(app, permitted, refusal).await.into()),
     };
     let (permit, flight) = app.pep.permit(permitted, b"").await?;
-    let headers = app
-        .upstream
-        .callers_headers(caller.headers, Era::Legacy, false);
+    let headers = app.upstream.callers_headers(caller.headers, Era::Legacy, false);
     let ends = method == Method::DELETE;
-    let sent = app
-        .upstream
-        .send(permit, server, method, headers, own, Bytes::new())
-        .await;
+    let sent = app.upstream.send(permit, server, method, headers, own, Bytes::new()).await;
     let answer = match sent {
         Ok(answer) => answer,
         Err(error) => return Err(not_answered(app, flight, &error).await.into()),
     };
-    let ended = session_id
-        .as_deref()
-        .filter(|_| ends && answer.status().is_success());
+    let ended = session_id.as_deref().filter(|_| ends && answer.status().is_success());
     if let Some(id) = ended {
         abandon(app, app.sessions.end(id, &server.id)).await;
     }
-    answer::released(app, server, flight, None, session_id, answer)
-        .await
-        .map_err(Stop::from)
+    answer::released(app, server, flight, None, session_id, answer).await.map_err(Stop::from)
 }
 
 /// Checks that a legacy session is the caller's, and takes over the handle that came with it.
@@ -163,20 +147,14 @@ async fn enter_session(
     era: Era,
     request: &mut Request,
 ) -> Result<Option<String>, Stop> {
-    let value = caller
-        .headers
-        .get(MCP_SESSION)
-        .filter(|_| era == Era::Legacy);
+    let value = caller.headers.get(MCP_SESSION).filter(|_| era == Era::Legacy);
     let Some(value) = value else { return Ok(None) };
     // Who cannot be identified is refused, and recorded, by the first stage.
     let Ok(identity) = app.pep.identify(&proof_of(&caller.headers)) else {
         return Ok(None);
     };
     let principal = Principal::new(&server.id, &identity);
-    let known = value
-        .to_str()
-        .ok()
-        .and_then(|id| Some((id, app.sessions.enter(id, &principal)?)));
+    let known = value.to_str().ok().and_then(|id| Some((id, app.sessions.enter(id, &principal)?)));
     match known {
         Some((id, handle)) => {
             request.session = request.session.take().or(handle);
@@ -186,12 +164,7 @@ async fn enter_session(
             let refusal = Refusal::new(reason::SESSION_UNKNOWN, "the session is not known here");
             let refusal = app
                 .pep
-                .refuse_unread(
-                    &request.protocol,
-                    &request.source_ip,
-                    &request.action,
-                    refusal,
-                )
+                .refuse_unread(&request.protocol, &request.source_ip, &request.action, refusal)
                 .await;
             Err(Stop::NoSession(refusal))
         }
@@ -199,9 +172,7 @@ async fn enter_session(
 }
 
 fn session_gone(refusal: &Refusal, id: Option<&str>, app: &App) -> Response<Body> {
-    let mut response = Bounce::bodiless(refusal.clone())
-        .answering(id)
-        .response(&app.refusals);
+    let mut response = Bounce::bodiless(refusal.clone()).answering(id).response(&app.refusals);
     if refusal.has(reason::SESSION_UNKNOWN) {
         *response.status_mut() = axum::http::StatusCode::NOT_FOUND;
     }
@@ -234,10 +205,7 @@ async fn oblige(
 fn masked(permitted: &Permitted, inbound: &Inbound) -> Result<Option<(Bytes, Open)>, Refusal> {
     let failed = |cause: String| {
         tracing::error!(cause, "a mask could not be applied");
-        permitted.refuse(
-            reason::OBLIGATION_FAILED,
-            "a part of the arguments could not be masked",
-        )
+        permitted.refuse(reason::OBLIGATION_FAILED, "a part of the arguments could not be masked")
     };
     let texts = inbound.texts();
     // Where there are no arguments, no pointer leads anywhere.
@@ -248,13 +216,9 @@ fn masked(permitted: &Permitted, inbound: &Inbound) -> Result<Option<(Bytes, Ope
     if edits.is_empty() {
         return Ok(None);
     }
-    let body = edits
-        .apply(&inbound.bytes)
-        .map_err(|error| failed(error.to_string()))?;
+    let body = edits.apply(&inbound.bytes).map_err(|error| failed(error.to_string()))?;
     let node = scan(&body).map_err(|error| failed(error.to_string()))?;
-    let args = args_of(&node)
-        .map(|node| Open::from_node(node.clone()))
-        .unwrap_or_default();
+    let args = args_of(&node).map(|node| Open::from_node(node.clone())).unwrap_or_default();
     Ok(Some((body.into(), args)))
 }
 
@@ -293,16 +257,9 @@ async fn until_gone<T>(
 }
 
 async fn cancelled(app: &App, flight: Flight) -> Refusal {
-    let refusal = flight.withhold(
-        reason::UPSTREAM_UNAVAILABLE,
-        "the caller cancelled the call",
-    );
+    let refusal = flight.withhold(reason::UPSTREAM_UNAVAILABLE, "the caller cancelled the call");
     let ending = Ending::new(Ended::Unknown, 0).because(&refusal);
-    app.pep
-        .finish(flight, ending)
-        .await
-        .err()
-        .unwrap_or(refusal)
+    app.pep.finish(flight, ending).await.err().unwrap_or(refusal)
 }
 
 /// The server did not answer. Whether anything was sent decides what the caller is told.
@@ -320,11 +277,7 @@ async fn not_answered(app: &App, flight: Flight, error: &ForwardError) -> Refusa
         (Ended::Unknown, flight.withhold(id, message))
     };
     let ending = Ending::new(ended, 0).because(&refusal);
-    app.pep
-        .finish(flight, ending)
-        .await
-        .err()
-        .unwrap_or(refusal)
+    app.pep.finish(flight, ending).await.err().unwrap_or(refusal)
 }
 
 /// An error with its causes, for the log.

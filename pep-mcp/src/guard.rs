@@ -27,11 +27,7 @@ impl Guard {
             hosts.push(authority.to_string());
             origins.push(format!("{scheme}://{authority}"));
         }
-        Self {
-            loopback,
-            hosts,
-            origins,
-        }
+        Self { loopback, hosts, origins }
     }
 
     /// Why a request may not be read any further, if so.
@@ -54,9 +50,7 @@ impl Guard {
     }
 
     fn lets_in(&self, origin: &str) -> bool {
-        let host = origin
-            .strip_prefix("http://")
-            .or_else(|| origin.strip_prefix("https://"));
+        let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
         (self.loopback && host.is_some_and(is_local)) || listed(&self.origins, origin)
     }
 }
@@ -68,9 +62,7 @@ fn listed(list: &[String], value: &str) -> bool {
 /// A name of this machine, with or without a port.
 fn is_local(host: &str) -> bool {
     LOCAL.iter().any(|local| {
-        let rest = host
-            .get(..local.len())
-            .filter(|name| name.eq_ignore_ascii_case(local));
+        let rest = host.get(..local.len()).filter(|name| name.eq_ignore_ascii_case(local));
         let rest = rest.and_then(|_| host.get(local.len()..));
         rest.is_some_and(|rest| {
             let port = rest.strip_prefix(':');
@@ -102,49 +94,26 @@ mod tests {
         for host in ["localhost", "LOCALHOST:80", "127.0.0.1:7090", "[::1]:1"] {
             assert!(!refused(&guard, Some(host), None), "{host}");
         }
-        for host in [
-            "evil.example",
-            "localhost.evil.example",
-            "127.0.0.1.evil:1",
-            "localhost:x",
-            "",
-        ] {
+        for host in
+            ["evil.example", "localhost.evil.example", "127.0.0.1.evil:1", "localhost:x", ""]
+        {
             assert!(refused(&guard, Some(host), None), "{host}");
         }
         assert!(refused(&guard, None, None));
-        assert!(!refused(
-            &guard,
-            Some("localhost"),
-            Some("http://localhost:3000")
-        ));
-        for origin in [
-            "http://evil.example",
-            "null",
-            "localhost",
-            "http://localhost.evil",
-        ] {
+        assert!(!refused(&guard, Some("localhost"), Some("http://localhost:3000")));
+        for origin in ["http://evil.example", "null", "localhost", "http://localhost.evil"] {
             assert!(refused(&guard, Some("localhost"), Some(origin)), "{origin}");
         }
     }
 
     #[test]
     fn elsewhere_origins_must_be_listed() {
-        let config = Config {
-            allowed_origins: vec!["https://app.example".into()],
-            ..Config::default()
-        };
+        let config =
+            Config { allowed_origins: vec!["https://app.example".into()], ..Config::default() };
         let guard = Guard::new(&config, false, "https://mcp.example");
         assert!(!refused(&guard, Some("anything"), None));
-        assert!(!refused(
-            &guard,
-            Some("anything"),
-            Some("https://app.example")
-        ));
-        assert!(!refused(
-            &guard,
-            Some("anything"),
-            Some("https://mcp.example")
-        ));
+        assert!(!refused(&guard, Some("anything"), Some("https://app.example")));
+        assert!(!refused(&guard, Some("anything"), Some("https://mcp.example")));
         assert!(refused(&guard, Some("anything"), Some("http://localhost")));
     }
 }

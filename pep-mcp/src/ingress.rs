@@ -29,14 +29,7 @@ pub(crate) const MAX_ID_BYTES: usize = 1024;
 /// Envelope members; a name that equals one only under case folding is refused.
 const ENVELOPE: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
 /// Members of `params` that steer a decision.
-const STEERING: [&str; 6] = [
-    "name",
-    "arguments",
-    "uri",
-    "taskId",
-    "_meta",
-    "inputResponses",
-];
+const STEERING: [&str; 6] = ["name", "arguments", "uri", "taskId", "_meta", "inputResponses"];
 
 /// JSON-RPC: not JSON at all.
 pub(crate) const PARSE_ERROR: i64 = -32700;
@@ -127,10 +120,7 @@ impl Inbound {
     ) -> Request {
         let kind = self.row.kind;
         let mut request = Request::new(proof_of(headers), self.row.action, kind, &self.resource_id);
-        request.args = self
-            .args()
-            .map(|node| Open::from_node(node.clone()))
-            .unwrap_or_default();
+        request.args = self.args().map(|node| Open::from_node(node.clone())).unwrap_or_default();
         request.content = self.texts().content;
         request.session.clone_from(&self.session);
         request.protocol = format!("mcp/{}", self.version);
@@ -167,10 +157,7 @@ pub(crate) fn read(headers: &HeaderMap, bytes: Bytes, server: &Server) -> Result
     let node = scan(&bytes).map_err(|error| unreadable(&error))?;
     if matches!(node.value, lictor_proto::json::Value::Array(_)) {
         return Err(Bounce::new(
-            Refusal::new(
-                reason::BATCH_REFUSED,
-                "JSON-RPC batches are refused: send one message",
-            ),
+            Refusal::new(reason::BATCH_REFUSED, "JSON-RPC batches are refused: send one message"),
             INVALID_REQUEST,
         ));
     }
@@ -185,10 +172,7 @@ pub(crate) fn read(headers: &HeaderMap, bytes: Bytes, server: &Server) -> Result
         (_, None) => None,
     };
     let Some(row) = row else {
-        let message = format!(
-            "the method `{}` is not known here",
-            method.unwrap_or_default()
-        );
+        let message = format!("the method `{}` is not known here", method.unwrap_or_default());
         let refusal = Refusal::new(reason::METHOD_UNKNOWN, message);
         return Err(refused(Bounce::new(refusal, METHOD_NOT_FOUND)));
     };
@@ -203,23 +187,11 @@ pub(crate) fn read(headers: &HeaderMap, bytes: Bytes, server: &Server) -> Result
         Forwarded::Cut(cut) => scan(cut).map_err(|error| refused(unreadable(&error)))?,
     };
     let bytes = bytes.into_bytes();
-    Ok(Inbound {
-        era,
-        version,
-        bytes,
-        node,
-        shape,
-        row,
-        resource_id,
-        session,
-    })
+    Ok(Inbound { era, version, bytes, node, shape, row, resource_id, session })
 }
 
 fn unreadable(error: &ScanError) -> Bounce {
-    Bounce::new(
-        Refusal::new(error.reason_id(), error.to_string()),
-        PARSE_ERROR,
-    )
+    Bounce::new(Refusal::new(error.reason_id(), error.to_string()), PARSE_ERROR)
 }
 
 fn invalid(message: impl Into<String>) -> Bounce {
@@ -231,10 +203,7 @@ fn bad_params(message: impl Into<String>) -> Bounce {
 }
 
 fn mismatch(message: impl Into<String>) -> Bounce {
-    Bounce::new(
-        Refusal::new(reason::HEADER_MISMATCH, message),
-        HEADER_MISMATCH,
-    )
+    Bounce::new(Refusal::new(reason::HEADER_MISMATCH, message), HEADER_MISMATCH)
 }
 
 /// The id as JSON text, if there is one. `null`, fractions and structures are no ids.
@@ -252,9 +221,7 @@ fn id_of(node: &Node) -> Result<Option<String>, Bounce> {
     if usable && text.len() <= MAX_ID_BYTES {
         Ok(Some(text))
     } else {
-        Err(invalid(format!(
-            "`id` must be a string or an integer of at most {MAX_ID_BYTES} bytes"
-        )))
+        Err(invalid(format!("`id` must be a string or an integer of at most {MAX_ID_BYTES} bytes")))
     }
 }
 
@@ -263,9 +230,7 @@ fn shape_of(node: &Node, id: Option<String>) -> Result<(Shape, Option<&str>), Bo
         return Err(invalid("the body must be one JSON-RPC object"));
     }
     if let Some(variant) = node.case_variant_of(&ENVELOPE) {
-        return Err(invalid(format!(
-            "`{variant}` could be taken for a member of the envelope"
-        )));
+        return Err(invalid(format!("`{variant}` could be taken for a member of the envelope")));
     }
     if node.get("jsonrpc").and_then(Node::as_str) != Some("2.0") {
         return Err(invalid("`jsonrpc` must be \"2.0\""));
@@ -273,26 +238,19 @@ fn shape_of(node: &Node, id: Option<String>) -> Result<(Shape, Option<&str>), Bo
     let answers = node.get("result").is_some() || node.get("error").is_some();
     match (node.get("method"), id, answers) {
         (Some(method), id, false) => {
-            let method = method
-                .as_str()
-                .ok_or_else(|| invalid("`method` must be a string"))?;
+            let method = method.as_str().ok_or_else(|| invalid("`method` must be a string"))?;
             let shape = id.map_or(Shape::Notification, Shape::Request);
             Ok((shape, Some(method)))
         }
         (None, Some(_), true) => Ok((Shape::Answer, None)),
-        _ => Err(invalid(
-            "the body is neither a request, a notification nor an answer",
-        )),
+        _ => Err(invalid("the body is neither a request, a notification nor an answer")),
     }
 }
 
 fn era_of(headers: &HeaderMap, node: &Node, shape: &Shape) -> Result<(Era, String), Bounce> {
     let header = single(headers, "mcp-protocol-version")?;
     let meta =
-        match node
-            .pointer("/params/_meta")
-            .and_then(|meta| meta.get(META_VERSION))
-        {
+        match node.pointer("/params/_meta").and_then(|meta| meta.get(META_VERSION)) {
             None => None,
             Some(node) => Some(node.as_str().ok_or_else(|| {
                 bad_params(format!("`_meta[\"{META_VERSION}\"]` must be a string"))
@@ -324,14 +282,9 @@ fn era_of(headers: &HeaderMap, node: &Node, shape: &Shape) -> Result<(Era, Strin
 
 /// The refusal of a revision that is not spoken here.
 fn unsupported(requested: &str) -> Bounce {
-    let supported: Vec<&str> = LEGACY_VERSIONS
-        .into_iter()
-        .chain([MODERN_VERSION])
-        .collect();
-    let refusal = Refusal::new(
-        reason::BODY_INVALID,
-        "this revision of the protocol is not spoken here",
-    );
+    let supported: Vec<&str> = LEGACY_VERSIONS.into_iter().chain([MODERN_VERSION]).collect();
+    let refusal =
+        Refusal::new(reason::BODY_INVALID, "this revision of the protocol is not spoken here");
     Bounce::new(refusal, VERSION_UNSUPPORTED)
         .with_data("supported", serde_json::json!(supported))
         .with_data("requested", serde_json::json!(requested))
@@ -357,9 +310,7 @@ fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Bou
     if values.next().is_some() {
         return Err(mismatch(format!("`{name}` came more than once")));
     }
-    let text = value
-        .to_str()
-        .map_err(|_| mismatch(format!("`{name}` is not visible ASCII")))?;
+    let text = value.to_str().map_err(|_| mismatch(format!("`{name}` is not visible ASCII")))?;
     Ok(Some(text))
 }
 
@@ -375,9 +326,7 @@ fn check_headers(
 ) -> Result<(), Bounce> {
     let required = era == Era::Modern && matches!(shape, Shape::Request(_));
     agree(headers, "mcp-method", method, required)?;
-    let name = row
-        .named
-        .and_then(|member| node.get("params")?.get(member)?.as_str());
+    let name = row.named.and_then(|member| node.get("params")?.get(member)?.as_str());
     agree(headers, "mcp-name", name, required && row.named.is_some())
 }
 
@@ -391,18 +340,13 @@ fn agree(
         (Some(header), Some(body)) if decoded(header).as_deref() == Some(body) => Ok(()),
         (None, _) if !required => Ok(()),
         (None, _) => Err(mismatch(format!("`{name}` is missing"))),
-        (Some(_), _) => Err(mismatch(format!(
-            "`{name}` does not repeat what the body says"
-        ))),
+        (Some(_), _) => Err(mismatch(format!("`{name}` does not repeat what the body says"))),
     }
 }
 
 /// A header value, with the `=?base64?…?=` form undone.
 fn decoded(value: &str) -> Option<String> {
-    match value
-        .strip_prefix("=?base64?")
-        .and_then(|rest| rest.strip_suffix("?="))
-    {
+    match value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) {
         None => Some(value.to_owned()),
         Some(coded) => String::from_utf8(STANDARD.decode(coded).ok()?).ok(),
     }
@@ -416,14 +360,10 @@ fn check_params(node: &Node) -> Result<(), Bounce> {
         return Err(bad_params("`params` must be an object"));
     }
     if let Some(variant) = params.case_variant_of(&STEERING) {
-        return Err(bad_params(format!(
-            "`params.{variant}` could be taken for another member"
-        )));
+        return Err(bad_params(format!("`params.{variant}` could be taken for another member")));
     }
     let objects = ["arguments", "_meta"];
-    let wrong = objects
-        .iter()
-        .find(|name| params.get(name).is_some_and(|node| !node.is_object()));
+    let wrong = objects.iter().find(|name| params.get(name).is_some_and(|node| !node.is_object()));
     match wrong {
         Some(name) => Err(bad_params(format!("`params.{name}` must be an object"))),
         None => Ok(()),
@@ -435,15 +375,10 @@ fn resource_id(server: &Server, row: &Row, node: &Node) -> Result<String, Bounce
     let Some(param) = row.param else {
         return Ok(server.id.clone());
     };
-    let name = node
-        .get("params")
-        .and_then(|params| params.get(param))
-        .and_then(Node::as_str);
+    let name = node.get("params").and_then(|params| params.get(param)).and_then(Node::as_str);
     match name {
         Some(name) if !name.is_empty() => Ok(entry_id(server, name)),
-        _ => Err(bad_params(format!(
-            "`params.{param}` must be a string that is not empty"
-        ))),
+        _ => Err(bad_params(format!("`params.{param}` must be a string that is not empty"))),
     }
 }
 
@@ -455,9 +390,7 @@ pub(crate) fn entry_id(server: &Server, name: &str) -> String {
 
 fn session_of(headers: &HeaderMap, node: &Node) -> Result<Option<String>, Bounce> {
     let header = header_session(headers);
-    let meta = node
-        .pointer("/params/_meta")
-        .and_then(|meta| meta.get(META_SESSION));
+    let meta = node.pointer("/params/_meta").and_then(|meta| meta.get(META_SESSION));
     let meta =
         match meta {
             None => None,
@@ -466,9 +399,9 @@ fn session_of(headers: &HeaderMap, node: &Node) -> Result<Option<String>, Bounce
             })?),
         };
     match (header, meta) {
-        (Some(header), Some(meta)) if header != meta => Err(mismatch(
-            "`Lictor-Session` and the body name different sessions",
-        )),
+        (Some(header), Some(meta)) if header != meta => {
+            Err(mismatch("`Lictor-Session` and the body name different sessions"))
+        }
         (header, meta) => Ok(header.or(meta)),
     }
 }
@@ -488,17 +421,13 @@ impl Forwarded {
 
 /// The body without our own session handle, which is nothing for the server to have.
 fn without_session(bytes: Bytes, node: &Node) -> Result<Forwarded, Bounce> {
-    let meta = node
-        .pointer("/params/_meta")
-        .filter(|meta| meta.get(META_SESSION).is_some());
+    let meta = node.pointer("/params/_meta").filter(|meta| meta.get(META_SESSION).is_some());
     let Some(meta) = meta else {
         return Ok(Forwarded::AsReceived(bytes));
     };
     let mut edits = lictor_pep_core::edit::Edits::new();
     edits.remove_member(meta, META_SESSION);
-    let cut = edits
-        .apply(&bytes)
-        .map_err(|error| invalid(error.to_string()))?;
+    let cut = edits.apply(&bytes).map_err(|error| invalid(error.to_string()))?;
     Ok(Forwarded::Cut(cut.into()))
 }
 
@@ -510,12 +439,7 @@ pub(crate) fn bodiless(
     source_ip: String,
 ) -> Request {
     let row = &methods::SESSION;
-    let mut request = Request::new(
-        proof_of(headers),
-        row.action,
-        ResourceKind::Server,
-        &server.id,
-    );
+    let mut request = Request::new(proof_of(headers), row.action, ResourceKind::Server, &server.id);
     request.session = header_session(headers);
     request.protocol = format!("mcp/{version}");
     request.source_ip = source_ip;

@@ -4,41 +4,23 @@ use super::*;
 use crate::config::{ServerConfig, Servers};
 
 fn server() -> Server {
-    let config = ServerConfig {
-        id: "files".into(),
-        url: "http://127.0.0.1:1/mcp".into(),
-    };
-    Servers::new(&[config])
-        .unwrap()
-        .select(None)
-        .unwrap()
-        .clone()
+    let config = ServerConfig { id: "files".into(), url: "http://127.0.0.1:1/mcp".into() };
+    Servers::new(&[config]).unwrap().select(None).unwrap().clone()
 }
 
 fn header_map(pairs: &[(&str, &str)]) -> HeaderMap {
     let pair = |(name, value): &(&str, &str)| {
-        (
-            name.parse::<HeaderName>().unwrap(),
-            HeaderValue::from_str(value).unwrap(),
-        )
+        (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap())
     };
     pairs.iter().map(pair).collect()
 }
 
 fn legacy(body: &str) -> Result<Inbound, Bounce> {
-    read(
-        &HeaderMap::new(),
-        Bytes::copy_from_slice(body.as_bytes()),
-        &server(),
-    )
+    read(&HeaderMap::new(), Bytes::copy_from_slice(body.as_bytes()), &server())
 }
 
 fn modern(body: &str, headers: &[(&str, &str)]) -> Result<Inbound, Bounce> {
-    read(
-        &header_map(headers),
-        Bytes::copy_from_slice(body.as_bytes()),
-        &server(),
-    )
+    read(&header_map(headers), Bytes::copy_from_slice(body.as_bytes()), &server())
 }
 
 const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}"#;
@@ -70,45 +52,18 @@ fn everything_ambiguous_is_refused() {
     let cases = [
         ("", "body_invalid"),
         ("[]", "batch_refused"),
-        (
-            r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#,
-            "batch_refused",
-        ),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#,
-            "duplicate_key",
-        ),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"method":"ping","m\u0065thod":"tools/call"}"#,
-            "duplicate_key",
-        ),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"method":"ping","Method":"tools/call"}"#,
-            "body_invalid",
-        ),
-        (
-            r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#,
-            "body_invalid",
-        ),
-        (
-            r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#,
-            "body_invalid",
-        ),
-        (
-            r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#,
-            "body_invalid",
-        ),
+        (r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, "batch_refused"),
+        (r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#, "duplicate_key"),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"ping","m\u0065thod":"tools/call"}"#, "duplicate_key"),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"ping","Method":"tools/call"}"#, "body_invalid"),
+        (r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, "body_invalid"),
+        (r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, "body_invalid"),
+        (r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#, "body_invalid"),
         (r#"{"id":1,"method":"ping"}"#, "body_invalid"),
         (r#"{"jsonrpc":"2.0","id":1}"#, "body_invalid"),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}"#,
-            "body_invalid",
-        ),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}"#, "body_invalid"),
         (r#"{"jsonrpc":"2.0","id":1,"method":7}"#, "body_invalid"),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}"#,
-            "body_invalid",
-        ),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}"#, "body_invalid"),
         (
             r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x","Arguments":{}}}"#,
             "body_invalid",
@@ -117,26 +72,14 @@ fn everything_ambiguous_is_refused() {
             r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x","arguments":[]}}"#,
             "body_invalid",
         ),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":""}}"#,
-            "body_invalid",
-        ),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#,
-            "body_invalid",
-        ),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":""}}"#, "body_invalid"),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#, "body_invalid"),
         (
             r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x","arguments":{"n":1.00000000000000000001}}}"#,
             "number_inexact",
         ),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"method":"tools/callx"}"#,
-            "method_unknown",
-        ),
-        (
-            r#"{"jsonrpc":"2.0","method":"notifications/unheard"}"#,
-            "method_unknown",
-        ),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"tools/callx"}"#, "method_unknown"),
+        (r#"{"jsonrpc":"2.0","method":"notifications/unheard"}"#, "method_unknown"),
     ];
     for (body, id) in cases {
         assert_eq!(legacy(body).unwrap_err().refusal.id(), id, "{body}");
@@ -147,9 +90,7 @@ fn everything_ambiguous_is_refused() {
 fn ids_are_bounded() {
     let with = |length: usize| {
         let id = "i".repeat(length);
-        legacy(&format!(
-            r#"{{"jsonrpc":"2.0","id":"{id}","method":"ping"}}"#
-        ))
+        legacy(&format!(r#"{{"jsonrpc":"2.0","id":"{id}","method":"ping"}}"#))
     };
     assert!(with(MAX_ID_BYTES - 2).is_ok());
     assert!(with(MAX_ID_BYTES - 1).is_err());
@@ -163,10 +104,7 @@ fn the_modern_era_repeats_itself_in_headers() {
     let method = ("mcp-method", "tools/call");
     let name = ("mcp-name", "=?base64?csOkZA==?=");
     let good = modern(&body, &[VERSION, method, name]).unwrap();
-    assert_eq!(
-        (good.era, good.resource_id.as_str()),
-        (Era::Modern, "files/räd")
-    );
+    assert_eq!((good.era, good.resource_id.as_str()), (Era::Modern, "files/räd"));
     let bad: [&[(&str, &str)]; 7] = [
         &[method, name],
         &[("mcp-protocol-version", "2025-11-25"), method, name],
@@ -198,12 +136,7 @@ fn headers_that_contradict_a_legacy_body_are_refused_too() {
 fn versions_are_a_closed_set() {
     let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
     for version in LEGACY_VERSIONS {
-        assert_eq!(
-            modern(ping, &[("mcp-protocol-version", version)])
-                .unwrap()
-                .version,
-            version
-        );
+        assert_eq!(modern(ping, &[("mcp-protocol-version", version)]).unwrap().version, version);
     }
     let unknown = modern(ping, &[("mcp-protocol-version", "2031-01-01")]).unwrap_err();
     assert_eq!(unknown.code, VERSION_UNSUPPORTED);
@@ -235,10 +168,7 @@ fn two_authorizations_prove_nothing() {
 fn an_answer_of_a_client_counts_as_connecting() {
     let inbound =
         legacy(r#"{"jsonrpc":"2.0","id":4,"result":{"content":{"text":"said"}}}"#).unwrap();
-    assert_eq!(
-        (inbound.shape.clone(), inbound.row.action),
-        (Shape::Answer, "mcp/connect")
-    );
+    assert_eq!((inbound.shape.clone(), inbound.row.action), (Shape::Answer, "mcp/connect"));
     assert_eq!(inbound.texts().content[0].text, "said");
     assert_eq!(inbound.id(), None);
 }

@@ -49,10 +49,7 @@ pub(crate) async fn filter(
     if edits.is_empty() {
         return Ok(None);
     }
-    edits
-        .apply(bytes)
-        .map(Some)
-        .map_err(|error| withheld(&error.to_string()))
+    edits.apply(bytes).map(Some).map_err(|error| withheld(&error.to_string()))
 }
 
 /// Which entries may be seen. One without a name cannot be asked about and stays hidden.
@@ -69,25 +66,16 @@ async fn visible(
         return Ok(vec![false; items.len()]);
     }
     let mut answers = pep.visible(flight, asked).await?.into_iter();
-    Ok(entries
-        .iter()
-        .map(|entry| entry.is_some() && answers.next() == Some(true))
-        .collect())
+    Ok(entries.iter().map(|entry| entry.is_some() && answers.next() == Some(true)).collect())
 }
 
 fn entry(server: &Server, list: ListOf, item: &Node) -> Option<Entry> {
-    let name = item
-        .get(list.key)?
-        .as_str()
-        .filter(|name| !name.is_empty())?;
+    let name = item.get(list.key)?.as_str().filter(|name| !name.is_empty())?;
     let mut texts = Texts::default();
     texts.add(item, "", Origin::ToolDefinition);
     Some(Entry {
         action: list.action.to_owned(),
-        resource: Resource {
-            kind: list.kind,
-            id: entry_id(server, name),
-        },
+        resource: Resource { kind: list.kind, id: entry_id(server, name) },
         content: texts.content,
     })
 }
@@ -130,10 +118,7 @@ mod tests {
         let text = br#"[ {"name": "a" }, {"name":"b","x":1.50},{"name":"c"} ]"#;
         let node = scan(text).unwrap();
         let kept_of = |seen: &[bool]| kept(node.items(), seen, text).unwrap();
-        assert_eq!(
-            kept_of(&[true, false, true]),
-            r#"[{"name": "a" },{"name":"c"}]"#
-        );
+        assert_eq!(kept_of(&[true, false, true]), r#"[{"name": "a" },{"name":"c"}]"#);
         assert_eq!(kept_of(&[false, true, false]), r#"[{"name":"b","x":1.50}]"#);
         assert_eq!(kept_of(&[false; 3]), "[]");
     }
@@ -147,10 +132,7 @@ mod tests {
         let out = edits.apply(text).unwrap();
         assert_eq!(out, br#"{"cacheScope":"private","ttlMs":0,"tools":[]}"#);
         let mut none = Edits::new();
-        keep_private(
-            &scan(br#"{"cacheScope":"private","ttlMs":0}"#).unwrap(),
-            &mut none,
-        );
+        keep_private(&scan(br#"{"cacheScope":"private","ttlMs":0}"#).unwrap(), &mut none);
         keep_private(&scan(b"{}").unwrap(), &mut none);
         assert!(none.is_empty());
     }

@@ -1,6 +1,7 @@
 //! `lictor-pep-mcp`: the MCP enforcement point alone, with `[pep_mcp]`, `[identity]` and `[audit]`
 //! of `lictor.toml`.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,9 +10,10 @@ use clap::Parser;
 use lictor_pep_core::Clock;
 use lictor_pep_core::client::{GrpcDecide, Target, TokenSource};
 use lictor_pep_core::setup::{self, AuditConfig, IdentityConfig};
+use lictor_pep_mcp::server::AUDIT_WRITER;
 use lictor_pep_mcp::{Config, Deps, serve};
 use serde::Deserialize;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -39,40 +41,35 @@ struct File {
 async fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     let path = Options::parse().config;
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("`{}` cannot be read", path.display()))?;
-    let file: File = toml::from_str(&text)
+    let mut file: File = toml::from_str(&text)
         .with_context(|| format!("`{}` is not a usable configuration", path.display()))?;
+    let base = path.parent().unwrap_or_else(|| std::path::Path::new(""));
+    file.pep_mcp.take_paths_from(base);
+    file.identity.take_paths_from(base);
+    file.audit.take_paths_from(base);
     run(file).await
 }
 
 async fn run(file: File) -> anyhow::Result<()> {
     let mut config = file.pep_mcp;
     if config.authorization_servers.is_empty() {
-        let issuers = file
-            .identity
-            .issuers
-            .iter()
-            .map(|issuer| issuer.iss.clone());
+        let issuers = file.identity.issuers.iter().map(|issuer| issuer.iss.clone());
         config.authorization_servers = issuers.collect();
     }
     let clock = Clock::system();
-    let keys_dir = config
-        .state_dir
-        .clone()
-        .unwrap_or_else(|| file.audit.dir.clone());
-    let issuer = config
-        .public_url
-        .clone()
-        .unwrap_or_else(|| format!("http://{}", config.listen));
+    let keys_dir = config.state_dir.as_ref().unwrap_or(&file.audit.dir).clone();
+    let issuer = config.public_url.clone().unwrap_or_else(|| format!("http://{}", config.listen));
     let token = match &config.pdp_token_file {
         Some(path) => TokenSource::file(path)?,
         None => TokenSource::none(),
     };
-    let audit = setup::audit_log(&file.audit, "pep-mcp", &keys_dir, &clock)?;
+    let audit = setup::audit_log(&file.audit, AUDIT_WRITER, &keys_dir, &clock)?;
     let deps = Deps {
         decide: Arc::new(GrpcDecide::connect(&Target::parse(&config.pdp)?, token)?),
         authenticator: Arc::new(setup::authenticator(&file.identity)?),
@@ -84,18 +81,17 @@ async fn run(file: File) -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("`{}` cannot be listened on", config.listen))?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let shutdown = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        }
-    };
+    let shutdown = terminated(signal(SignalKind::terminate())?);
     let served = serve(config, deps, listener, shutdown).await;
     // The last record says that the log ended in order.
-    audit
-        .close("shutdown")
-        .await
-        .context("the audit log could not be closed")?;
-    Ok(served?)
+    let closed = audit.close("shutdown").await;
+    served?;
+    closed.context("the audit log could not be closed")
+}
+
+async fn terminated(mut terminate: Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
 }

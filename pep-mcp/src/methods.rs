@@ -48,57 +48,28 @@ pub(crate) struct Row {
     pub(crate) class: Class,
 }
 
-const TOOLS: ListOf = ListOf {
-    member: "tools",
-    key: "name",
-    action: "tools/call",
-    kind: ResourceKind::Tool,
-};
-const PROMPTS: ListOf = ListOf {
-    member: "prompts",
-    key: "name",
-    action: "prompts/get",
-    kind: ResourceKind::Prompt,
-};
+const TOOLS: ListOf =
+    ListOf { member: "tools", key: "name", action: "tools/call", kind: ResourceKind::Tool };
+const PROMPTS: ListOf =
+    ListOf { member: "prompts", key: "name", action: "prompts/get", kind: ResourceKind::Prompt };
 const RESOURCES: ListOf = ListOf {
     member: "resources",
     key: "uri",
     action: "resources/read",
     kind: ResourceKind::Resource,
 };
-const TEMPLATES: ListOf = ListOf {
-    member: "resourceTemplates",
-    key: "uriTemplate",
-    ..RESOURCES
-};
+const TEMPLATES: ListOf = ListOf { member: "resourceTemplates", key: "uriTemplate", ..RESOURCES };
 
 const fn server(method: &'static str, action: &'static str, class: Class) -> Row {
-    Row {
-        method,
-        action,
-        kind: ResourceKind::Server,
-        param: None,
-        named: None,
-        class,
-    }
+    Row { method, action, kind: ResourceKind::Server, param: None, named: None, class }
 }
 
 const fn task(method: &'static str) -> Row {
-    Row {
-        named: Some("taskId"),
-        ..server(method, method, Class::Read)
-    }
+    Row { named: Some("taskId"), ..server(method, method, Class::Read) }
 }
 
 const fn entry(method: &'static str, kind: ResourceKind, param: &'static str, class: Class) -> Row {
-    Row {
-        method,
-        action: method,
-        kind,
-        param: Some(param),
-        named: Some(param),
-        class,
-    }
+    Row { method, action: method, kind, param: Some(param), named: Some(param), class }
 }
 
 /// What a POST that answers a request of the server (legacy) counts as.
@@ -114,11 +85,7 @@ const ROWS: &[Row] = &[
     server("notifications/cancelled", CONNECT, Class::Plumbing),
     server("notifications/progress", CONNECT, Class::Plumbing),
     server("notifications/roots/list_changed", CONNECT, Class::Plumbing),
-    server(
-        "notifications/elicitation/complete",
-        CONNECT,
-        Class::Plumbing,
-    ),
+    server("notifications/elicitation/complete", CONNECT, Class::Plumbing),
     server("notifications/tasks/status", CONNECT, Class::Plumbing),
     server("logging/setLevel", CONNECT, Class::Plumbing),
     server("subscriptions/listen", CONNECT, Class::Plumbing),
@@ -126,32 +93,15 @@ const ROWS: &[Row] = &[
     server("tools/list", "tools/list", Class::List(TOOLS)),
     server("prompts/list", "prompts/list", Class::List(PROMPTS)),
     server("resources/list", "resources/list", Class::List(RESOURCES)),
-    server(
-        "resources/templates/list",
-        "resources/templates/list",
-        Class::List(TEMPLATES),
-    ),
+    server("resources/templates/list", "resources/templates/list", Class::List(TEMPLATES)),
     entry("tools/call", ResourceKind::Tool, "name", Class::Call),
     entry("prompts/get", ResourceKind::Prompt, "name", Class::Read),
     entry("resources/read", ResourceKind::Resource, "uri", Class::Read),
     // `Mcp-Name` is for the three above and for tasks only.
+    Row { named: None, ..entry("resources/subscribe", ResourceKind::Resource, "uri", Class::Read) },
     Row {
         named: None,
-        ..entry(
-            "resources/subscribe",
-            ResourceKind::Resource,
-            "uri",
-            Class::Read,
-        )
-    },
-    Row {
-        named: None,
-        ..entry(
-            "resources/unsubscribe",
-            ResourceKind::Resource,
-            "uri",
-            Class::Read,
-        )
+        ..entry("resources/unsubscribe", ResourceKind::Resource, "uri", Class::Read)
     },
     task("tasks/get"),
     task("tasks/result"),
@@ -172,12 +122,7 @@ mod tests {
     #[test]
     fn every_method_stands_once() {
         for row in ROWS {
-            assert_eq!(
-                ROWS.iter().filter(|r| r.method == row.method).count(),
-                1,
-                "{}",
-                row.method
-            );
+            assert_eq!(ROWS.iter().filter(|r| r.method == row.method).count(), 1, "{}", row.method);
             assert!(!row.method.is_empty());
         }
     }
@@ -185,32 +130,16 @@ mod tests {
     #[test]
     fn plumbing_is_connecting_and_nothing_else_is() {
         for row in ROWS {
-            assert_eq!(
-                row.class == Class::Plumbing,
-                row.action == CONNECT,
-                "{}",
-                row.method
-            );
-            assert_eq!(
-                row.param.is_none(),
-                row.kind == ResourceKind::Server,
-                "{}",
-                row.method
-            );
+            assert_eq!(row.class == Class::Plumbing, row.action == CONNECT, "{}", row.method);
+            assert_eq!(row.param.is_none(), row.kind == ResourceKind::Server, "{}", row.method);
         }
         assert!(row("notifications/initialized").is_some());
     }
 
     #[test]
     fn names_are_exact() {
-        for unknown in [
-            "",
-            "tools/Call",
-            "tools/call ",
-            "tools",
-            "notifications/x",
-            "rpc.discover",
-        ] {
+        for unknown in ["", "tools/Call", "tools/call ", "tools", "notifications/x", "rpc.discover"]
+        {
             assert_eq!(row(unknown), None, "{unknown}");
         }
     }

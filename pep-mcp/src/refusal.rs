@@ -68,10 +68,7 @@ impl Bounce {
     /// A refusal of a request that has no body (GET, DELETE).
     pub(crate) fn bodiless(refusal: Refusal) -> Self {
         let code = code_of(refusal.kind());
-        Self {
-            fault: false,
-            ..Self::new(refusal, code)
-        }
+        Self { fault: false, ..Self::new(refusal, code) }
     }
 
     /// Tells `refusal` instead: the same with the call's id, or that there is no record of it.
@@ -131,11 +128,7 @@ impl Bounce {
             && !self.fault
             && !self.challenges()
             && matches!(self.refusal.kind(), RefusalKind::Deny | RefusalKind::Ask);
-        let body = if as_result {
-            self.tool_result()
-        } else {
-            self.error()
-        };
+        let body = if as_result { self.tool_result() } else { self.error() };
         let id = self.id.as_deref().unwrap_or("null");
         format!(r#"{{"jsonrpc":"2.0","id":{id},{body}}}"#)
     }
@@ -214,11 +207,7 @@ fn code_of(kind: RefusalKind) -> i64 {
 
 /// The text that a person or a model reads.
 fn told(refusal: &Refusal) -> String {
-    let ids: Vec<&str> = refusal
-        .reasons()
-        .iter()
-        .map(|told| told.id.as_str())
-        .collect();
+    let ids: Vec<&str> = refusal.reasons().iter().map(|told| told.id.as_str()).collect();
     let mut text = format!("{} ({})", refusal.message(), ids.join(", "));
     if let Some(approval) = refusal.approval() {
         text.push_str(&format!(
@@ -256,20 +245,12 @@ mod tests {
     use super::*;
 
     fn settings(denials: Denials) -> Settings {
-        Settings {
-            denials,
-            metadata_url: "http://h/.well-known/x".into(),
-        }
+        Settings { denials, metadata_url: "http://h/.well-known/x".into() }
     }
 
     fn bounce(refusal: Refusal, tool_call: bool, era: Era) -> Bounce {
         let code = code_of(refusal.kind());
-        Bounce {
-            tool_call,
-            era,
-            fault: false,
-            ..Bounce::new(refusal, code).answering(Some("7"))
-        }
+        Bounce { tool_call, era, fault: false, ..Bounce::new(refusal, code).answering(Some("7")) }
     }
 
     fn parsed(bounce: &Bounce, denials: Denials) -> Value {
@@ -303,15 +284,9 @@ mod tests {
         let value = parsed(&bounce, Denials::Error);
         assert_eq!(value["error"]["code"], CODE_ASK);
         assert_eq!(value["error"]["data"]["lictor"]["approval"]["id"], "ap-1");
-        assert_eq!(
-            value["error"]["data"]["lictor"]["reasons"][0]["id"],
-            "expense.manager"
-        );
+        assert_eq!(value["error"]["data"]["lictor"]["reasons"][0]["id"], "expense.manager");
         let message = value["error"]["message"].as_str().unwrap();
-        assert!(
-            message.contains("retry the same call after approval"),
-            "{message}"
-        );
+        assert!(message.contains("retry the same call after approval"), "{message}");
     }
 
     #[test]
@@ -319,16 +294,10 @@ mod tests {
         let refusal = Refusal::new("mail.external", "not outside");
         let modern = bounce(refusal.clone(), true, Era::Modern);
         let value = parsed(&modern, Denials::ToolResult);
-        assert_eq!(
-            (&value["result"]["isError"], &value["id"]),
-            (&json!(true), &json!(7))
-        );
+        assert_eq!((&value["result"]["isError"], &value["id"]), (&json!(true), &json!(7)));
         assert_eq!(value["result"]["resultType"], "complete");
         let list = bounce(refusal, false, Era::Legacy);
-        assert_eq!(
-            parsed(&list, Denials::ToolResult)["error"]["code"],
-            CODE_DENY
-        );
+        assert_eq!(parsed(&list, Denials::ToolResult)["error"]["code"], CODE_DENY);
     }
 
     #[test]
@@ -338,30 +307,14 @@ mod tests {
         let response = Bounce::bodiless(missing).response(&setting);
         assert_eq!(response.status(), 401);
         let challenge = response.headers()[WWW_AUTHENTICATE].to_str().unwrap();
-        assert_eq!(
-            challenge,
-            "Bearer resource_metadata=\"http://h/.well-known/x\""
-        );
+        assert_eq!(challenge, "Bearer resource_metadata=\"http://h/.well-known/x\"");
         let expired = Refusal::unauthenticated("token_expired", "old");
         let response = bounce(expired, true, Era::Legacy).response(&setting);
-        assert!(
-            response.headers()[WWW_AUTHENTICATE]
-                .to_str()
-                .unwrap()
-                .contains("invalid_token")
-        );
+        assert!(response.headers()[WWW_AUTHENTICATE].to_str().unwrap().contains("invalid_token"));
         let down = Refusal::new(reason::PDP_UNAVAILABLE, "down");
-        assert_eq!(
-            bounce(down, true, Era::Legacy).response(&setting).status(),
-            503
-        );
+        assert_eq!(bounce(down, true, Era::Legacy).response(&setting).status(), 503);
         let no = Refusal::new("no", "no");
-        assert_eq!(
-            bounce(no.clone(), true, Era::Legacy)
-                .response(&setting)
-                .status(),
-            200
-        );
+        assert_eq!(bounce(no.clone(), true, Era::Legacy).response(&setting).status(), 200);
         assert_eq!(Bounce::bodiless(no).response(&setting).status(), 403);
     }
 
@@ -372,11 +325,7 @@ mod tests {
         let legacy = unknown.clone().answering(Some("1"));
         assert_eq!(legacy.response(&setting).status(), 200);
         assert_eq!(
-            unknown
-                .answering(Some("1"))
-                .in_era(Era::Modern)
-                .response(&setting)
-                .status(),
+            unknown.answering(Some("1")).in_era(Era::Modern).response(&setting).status(),
             404
         );
     }

@@ -69,18 +69,10 @@ pub(crate) async fn examine_text(
     bytes: &[u8],
     http_status: u16,
 ) -> Result<Released, Refusal> {
-    let ended = if http_status >= 400 {
-        Ended::Failed
-    } else {
-        Ended::Done
-    };
+    let ended = if http_status >= 400 { Ended::Failed } else { Ended::Done };
     let mut ending = Ending::new(ended, http_status);
     if bytes.is_empty() || Reviewed::unneeded(flight.hints()).is_some() {
-        return Ok(Released {
-            bytes: bytes.to_vec(),
-            changed: false,
-            ending,
-        });
+        return Ok(Released { bytes: bytes.to_vec(), changed: false, ending });
     }
     let text = std::str::from_utf8(bytes)
         .map_err(|_| flight.withhold(reason::BODY_INVALID, "the server's answer is not text"))?;
@@ -91,11 +83,7 @@ pub(crate) async fn examine_text(
         text: text.to_owned(),
     };
     let Some(decision) = pep.review(flight, vec![content]).await?.decision else {
-        return Ok(Released {
-            bytes: bytes.to_vec(),
-            changed: false,
-            ending,
-        });
+        return Ok(Released { bytes: bytes.to_vec(), changed: false, ending });
     };
     let failed = |error: mask::MaskError| unmasked(flight, &error.to_string());
     let spans = mask::spans(&decision, &[text]).map_err(failed)?;
@@ -105,11 +93,7 @@ pub(crate) async fn examine_text(
         ending.ended = Ended::Masked;
     }
     ending.response_decision_id = Some(decision.decision_id);
-    Ok(Released {
-        bytes: out.into_bytes(),
-        changed,
-        ending,
-    })
+    Ok(Released { bytes: out.into_bytes(), changed, ending })
 }
 
 fn read(flight: &Flight, bytes: &[u8]) -> Result<Node, Refusal> {
@@ -119,9 +103,7 @@ fn read(flight: &Flight, bytes: &[u8]) -> Result<Node, Refusal> {
     if node.is_object() {
         Ok(node)
     } else {
-        Err(unreadable(
-            "the server's answer is no JSON-RPC message".to_owned(),
-        ))
+        Err(unreadable("the server's answer is no JSON-RPC message".to_owned()))
     }
 }
 
@@ -166,18 +148,11 @@ fn release(
     if keeps_result(flight.decision()) || reviewed.decision.as_ref().is_some_and(keeps_result) {
         ending.result = String::from_utf8(bytes.clone()).ok();
     }
-    Ok(Released {
-        bytes,
-        changed,
-        ending,
-    })
+    Ok(Released { bytes, changed, ending })
 }
 
 fn keeps_result(decision: &Decision) -> bool {
-    decision
-        .obligations
-        .iter()
-        .any(|obligation| obligation.kind == ObligationKind::LogFull)
+    decision.obligations.iter().any(|obligation| obligation.kind == ObligationKind::LogFull)
 }
 
 /// The message with every mask of the second decision applied; `None` where there is none.
@@ -187,10 +162,7 @@ fn masked(
     bytes: &[u8],
     reviewed: &Reviewed,
 ) -> Result<Option<Vec<u8>>, Refusal> {
-    let Some(decision) = reviewed
-        .decision
-        .as_ref()
-        .filter(|decision| mask::wanted(decision))
+    let Some(decision) = reviewed.decision.as_ref().filter(|decision| mask::wanted(decision))
     else {
         return Ok(None);
     };
@@ -201,20 +173,11 @@ fn masked(
     if edits.is_empty() {
         return Ok(None);
     }
-    let out = edits
-        .apply(bytes)
-        .map_err(|error| unmasked(flight, &error.to_string()))?;
+    let out = edits.apply(bytes).map_err(|error| unmasked(flight, &error.to_string()))?;
     Ok(Some(out))
 }
 
 fn unmasked(flight: &Flight, cause: &str) -> Refusal {
-    tracing::error!(
-        call_id = flight.call().call_id,
-        cause,
-        "a mask could not be applied"
-    );
-    flight.withhold(
-        reason::OBLIGATION_FAILED,
-        "a part of the result could not be masked",
-    )
+    tracing::error!(call_id = flight.call().call_id, cause, "a mask could not be applied");
+    flight.withhold(reason::OBLIGATION_FAILED, "a part of the result could not be masked")
 }

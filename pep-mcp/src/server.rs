@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, Request as HttpRequest, State};
 use axum::http::header::{ALLOW, CONTENT_TYPE};
-use axum::http::{HeaderValue, Method, Response, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use axum::routing::{any, get};
 use axum::serve::ListenerExt as _;
 use axum::{Router, response::IntoResponse};
@@ -15,7 +15,8 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use lictor_audit::AuditLog;
 use lictor_pep_core::forward::HEAD_TIMEOUT_MS;
-use lictor_pep_core::setup::DurabilityMode;
+use lictor_pep_core::setup::DurabilityRule;
+use lictor_pep_core::witness::witness;
 use lictor_pep_core::{
     AssertionMinter, Authenticator, Clock, Forwarder, Ids, Pep, PepParts, Refusal, body_too_large,
 };
@@ -38,6 +39,8 @@ use crate::upstream::Upstream;
 pub const BODY_TIMEOUT_MS: u64 = 30_000;
 /// How long calls in flight have at shutdown, milliseconds.
 pub const DRAIN_MS: u64 = 10_000;
+/// The name that this enforcement point's audit log must be opened with.
+pub const AUDIT_WRITER: &str = "pep-mcp";
 /// How long settlements have after that, milliseconds.
 pub const SETTLE_DRAIN_MS: u64 = 2_000;
 
@@ -60,7 +63,7 @@ pub struct Deps {
     /// This enforcement point's own log. Closing it is the owner's, after [`serve`] returns.
     pub audit: AuditLog,
     /// Which records are on disk before release.
-    pub durability: DurabilityMode,
+    pub durability: DurabilityRule,
     /// Signs assertions for the servers behind.
     pub minter: Arc<AssertionMinter>,
     /// The time.
@@ -119,7 +122,8 @@ pub async fn serve(
     let app = Arc::new(App::new(&config, deps, listen, draining.clone())?);
     let servers: Vec<&str> = app.servers.ids().collect();
     tracing::info!(%listen, ?servers, "the MCP enforcement point listens");
-    let pep = app.pep.clone();
+    let (pep, witnessed) = (app.pep.clone(), app.pep.clone());
+    let app_draining = draining.clone();
     let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
     let listener = listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
@@ -138,6 +142,13 @@ pub async fn serve(
         until_true(&mut draining).await;
         tokio::time::sleep(Duration::from_millis(DRAIN_MS)).await;
     };
+    let mut stopping = app_draining.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = witness(witnessed, AUDIT_WRITER) => {}
+            () = until_true(&mut stopping) => {}
+        }
+    });
     tokio::select! {
         served = serving => served?,
         () = last => tracing::warn!("calls in flight were cut off at shutdown"),
@@ -209,10 +220,7 @@ impl App {
     /// Refuses something that never became a call, with a record of it.
     async fn bounce(&self, bounce: Bounce, protocol: &str, source_ip: &str) -> Response<Body> {
         let Bounce { refusal, .. } = &bounce;
-        let recorded = self
-            .pep
-            .refuse_unread(protocol, source_ip, "", refusal.clone())
-            .await;
+        let recorded = self.pep.refuse_unread(protocol, source_ip, "", refusal.clone()).await;
         bounce.telling(recorded).response(&self.refusals)
     }
 }
@@ -224,6 +232,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/mcp/{server}", any(named_server))
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
         .route("/.well-known/jwks.json", get(jwks))
         .route(metadata, get(resource_metadata))
         .route(&format!("{metadata}/mcp"), get(resource_metadata))
@@ -238,6 +247,14 @@ async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
         (StatusCode::OK, "ready")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "audit")
+    }
+}
+
+/// Counts, for whoever has a credential.
+async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response<Body> {
+    match app.pep.identify(&ingress::proof_of(&headers)) {
+        Ok(_) => app.pep.metrics_text().into_response(),
+        Err(refusal) => Bounce::bodiless(refusal).response(&app.refusals),
     }
 }
 
@@ -294,9 +311,7 @@ async fn endpoint(
     let source_ip = peer.ip().to_canonical().to_string();
     if let Some(why) = app.guard.refuses(request.headers(), request.uri()) {
         let refusal = Refusal::new("origin_refused", why);
-        return app
-            .bounce(Bounce::bodiless(refusal), "mcp", &source_ip)
-            .await;
+        return app.bounce(Bounce::bodiless(refusal), "mcp", &source_ip).await;
     }
     let Some(server) = app.servers.select(server.as_deref()).cloned() else {
         let message = "no such server is configured: use `/mcp/<server>`";
@@ -326,9 +341,7 @@ async fn post(
     let bytes = match read_body(body, app.limits.body_bytes).await {
         Ok(bytes) => bytes,
         Err(refusal) => {
-            return app
-                .bounce(Bounce::new(refusal, -32600), "mcp", &source_ip)
-                .await;
+            return app.bounce(Bounce::new(refusal, -32600), "mcp", &source_ip).await;
         }
     };
     let inbound = match ingress::read(&headers, bytes, &server) {
@@ -357,10 +370,7 @@ async fn bodiless(
     if era == Era::Modern {
         return not_allowed("POST");
     }
-    let caller = Caller {
-        headers: parts.headers,
-        source_ip,
-    };
+    let caller = Caller { headers: parts.headers, source_ip };
     let work = tokio::spawn(flow::bodiless(app, server, caller, parts.method, version));
     joined(work.await)
 }
@@ -375,16 +385,12 @@ fn joined(work: Result<Response<Body>, tokio::task::JoinError>) -> Response<Body
 
 fn not_allowed(allow: &'static str) -> Response<Body> {
     let mut response = StatusCode::METHOD_NOT_ALLOWED.into_response();
-    response
-        .headers_mut()
-        .insert(ALLOW, HeaderValue::from_static(allow));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
     response
 }
 
 fn is_json(value: Option<&HeaderValue>) -> bool {
-    let text = value
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
+    let text = value.and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media = text.split(';').next().unwrap_or_default();
     media.trim().eq_ignore_ascii_case("application/json")
 }
@@ -396,9 +402,6 @@ async fn read_body(body: Body, limit_bytes: usize) -> Result<Bytes, Refusal> {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(body_too_large(limit_bytes)),
         Ok(Err(_)) => Err(Refusal::new(reason::BODY_INVALID, "the body was cut off")),
-        Err(_) => Err(Refusal::new(
-            reason::BODY_INVALID,
-            "the body did not come in time",
-        )),
+        Err(_) => Err(Refusal::new(reason::BODY_INVALID, "the body did not come in time")),
     }
 }

@@ -83,12 +83,7 @@ impl Sessions {
         state.tick += 1;
         let used = state.tick;
         let key = (principal.server.clone(), id.to_owned());
-        let session = Session {
-            principal,
-            handle,
-            used,
-            suspended: HashMap::new(),
-        };
+        let session = Session { principal, handle, used, suspended: HashMap::new() };
         if let Some(old) = state.sessions.insert(key, session) {
             lost.extend(old.suspended.into_values());
         }
@@ -100,9 +95,7 @@ impl Sessions {
         let mut state = self.state();
         state.tick += 1;
         let used = state.tick;
-        let session = state
-            .sessions
-            .get_mut(&(principal.server.clone(), id.to_owned()))?;
+        let session = state.sessions.get_mut(&(principal.server.clone(), id.to_owned()))?;
         if session.principal != *principal {
             return None;
         }
@@ -112,13 +105,8 @@ impl Sessions {
 
     /// Forgets a session that was ended. Returns calls that nobody can answer any more.
     pub(crate) fn end(&self, id: &str, server: &str) -> Vec<Suspended> {
-        let ended = self
-            .state()
-            .sessions
-            .remove(&(server.to_owned(), id.to_owned()));
-        ended
-            .map(|session| session.suspended.into_values().collect())
-            .unwrap_or_default()
+        let ended = self.state().sessions.remove(&(server.to_owned(), id.to_owned()));
+        ended.map(|session| session.suspended.into_values().collect()).unwrap_or_default()
     }
 
     /// Keeps a call for an answer on another stream. Gives it back where it cannot be kept.
@@ -138,9 +126,7 @@ impl Sessions {
     /// Takes the call that waits for the answer to `request_id` (JSON text).
     pub(crate) fn resume(&self, id: &str, server: &str, request_id: &str) -> Option<Suspended> {
         let mut state = self.state();
-        let session = state
-            .sessions
-            .get_mut(&(server.to_owned(), id.to_owned()))?;
+        let session = state.sessions.get_mut(&(server.to_owned(), id.to_owned()))?;
         session.suspended.remove(request_id)
     }
 }
@@ -160,8 +146,7 @@ impl State {
             .map(|(key, _)| key.clone())
             .collect();
         let gone = old.iter().filter_map(|key| self.sessions.remove(key));
-        gone.flat_map(|session| session.suspended.into_values())
-            .collect()
+        gone.flat_map(|session| session.suspended.into_values()).collect()
     }
 }
 
@@ -201,10 +186,6 @@ mod tests {
         assert!(sessions.state().sessions.len() <= MAX_SESSIONS);
         assert!(sessions.enter("0", &principal("f", "alice")).is_some());
         assert!(sessions.enter("1", &principal("f", "alice")).is_none());
-        assert!(
-            sessions
-                .enter("one more", &principal("f", "alice"))
-                .is_some()
-        );
+        assert!(sessions.enter("one more", &principal("f", "alice")).is_some());
     }
 }

@@ -18,11 +18,7 @@ pub(crate) struct EventTooLong(usize);
 
 impl Splitter {
     pub(crate) fn new(max_event_bytes: usize) -> Self {
-        Self {
-            buffer: Vec::new(),
-            searched: 0,
-            max_event_bytes,
-        }
+        Self { buffer: Vec::new(), searched: 0, max_event_bytes }
     }
 
     /// Adds bytes as they came.
@@ -90,15 +86,11 @@ pub(crate) struct EventNotText;
 pub(crate) fn data_of(event: &[u8]) -> Result<Option<Vec<u8>>, EventNotText> {
     let text = std::str::from_utf8(event).map_err(|_| EventNotText)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let lines = text
-        .split(['\n', '\r'])
-        .filter_map(|line| match line.strip_prefix("data") {
-            Some("") => Some(""),
-            Some(rest) => rest
-                .strip_prefix(':')
-                .map(|data| data.strip_prefix(' ').unwrap_or(data)),
-            None => None,
-        });
+    let lines = text.split(['\n', '\r']).filter_map(|line| match line.strip_prefix("data") {
+        Some("") => Some(""),
+        Some(rest) => rest.strip_prefix(':').map(|data| data.strip_prefix(' ').unwrap_or(data)),
+        None => None,
+    });
     let data: Vec<&str> = lines.collect();
     let joined = data.join("\n");
     Ok((!joined.is_empty()).then(|| joined.into_bytes()))
@@ -149,9 +141,7 @@ pub(crate) fn heard(data: &[u8]) -> Result<Heard, lictor_proto::json::ScanError>
     let node = scan(data)?;
     let answers = node.get("result").is_some() || node.get("error").is_some();
     if node.get("method").is_none() && answers {
-        let id = node
-            .get("id")
-            .map_or_else(|| "null".to_owned(), Node::compact);
+        let id = node.get("id").map_or_else(|| "null".to_owned(), Node::compact);
         Ok(Heard::Answer { id, node })
     } else {
         Ok(Heard::Other(node))
@@ -220,14 +210,8 @@ mod tests {
             Ok(Heard::Answer { id, .. }) => Some(id),
             _ => None,
         };
-        assert_eq!(
-            id(r#"{"jsonrpc":"2.0","id":"a","result":{}}"#).as_deref(),
-            Some("\"a\"")
-        );
-        assert_eq!(
-            id(r#"{"jsonrpc":"2.0","id":null,"error":{}}"#).as_deref(),
-            Some("null")
-        );
+        assert_eq!(id(r#"{"jsonrpc":"2.0","id":"a","result":{}}"#).as_deref(), Some("\"a\""));
+        assert_eq!(id(r#"{"jsonrpc":"2.0","id":null,"error":{}}"#).as_deref(), Some("null"));
         assert_eq!(id(r#"{"jsonrpc":"2.0","method":"ping","id":1}"#), None);
     }
 }

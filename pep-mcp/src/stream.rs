@@ -3,13 +3,14 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use lictor_pep_core::{Ended, Ending, Flight, Refusal, Reviewed};
+use lictor_pep_core::{Clock, Ended, Ending, Flight, Refusal, Reviewed};
 use lictor_proto::json::Node;
 use lictor_proto::reason;
 use tokio::sync::mpsc;
@@ -57,14 +58,7 @@ impl Relay {
         body: Incoming,
     ) -> BoxStream<'static, Result<Bytes, Infallible>> {
         let (out, events) = mpsc::channel(EVENT_QUEUE);
-        let relay = Self {
-            app,
-            server,
-            flight: Some(flight),
-            inbound,
-            session_id,
-            out,
-        };
+        let relay = Self { app, server, flight: Some(flight), inbound, session_id, out };
         tokio::spawn(relay.run(body));
         ReceiverStream::new(events).map(Ok).boxed()
     }
@@ -73,11 +67,16 @@ impl Relay {
         let mut splitter = Splitter::new(self.app.limits.answer_bytes);
         let mut draining = self.app.draining.clone();
         let endless = self.is_endless();
+        let expires_ms = self.flight.as_ref().and_then(|flight| flight.identity().expires_ms);
+        let expired = expiry(self.app.pep.clock().clone(), expires_ms);
+        tokio::pin!(expired);
         loop {
             let frame = tokio::select! {
                 frame = body.frame() => frame,
                 // Whoever hung up gets nothing more; dropping the body tells the server.
                 () = self.out.closed() => break,
+                // Nor does a stream outlive the credential that it was opened with.
+                () = &mut expired => break,
                 // A stream without an end of its own ends with us.
                 _ = draining.wait_for(|draining| *draining), if endless => break,
             };
@@ -102,9 +101,7 @@ impl Relay {
 
     /// Whether the stream carries messages for as long as the client listens.
     fn is_endless(&self) -> bool {
-        self.inbound
-            .as_ref()
-            .is_none_or(|inbound| inbound.row.method == SUBSCRIBE)
+        self.inbound.as_ref().is_none_or(|inbound| inbound.row.method == SUBSCRIBE)
     }
 
     async fn events(&mut self, splitter: &mut Splitter) -> Result<(), Closed> {
@@ -113,9 +110,7 @@ impl Relay {
                 Ok(Some(event)) => self.event(event).await?,
                 Ok(None) => return Ok(()),
                 Err(error) => {
-                    return self
-                        .withhold(reason::BODY_TOO_LARGE, &error.to_string())
-                        .await;
+                    return self.withhold(reason::BODY_TOO_LARGE, &error.to_string()).await;
                 }
             }
         }
@@ -126,9 +121,7 @@ impl Relay {
             Ok(None) => return self.emit(event).await,
             Ok(Some(data)) => data,
             Err(error) => {
-                return self
-                    .withhold(reason::BODY_INVALID, &error.to_string())
-                    .await;
+                return self.withhold(reason::BODY_INVALID, &error.to_string()).await;
             }
         };
         match sse::heard(&data) {
@@ -246,14 +239,17 @@ impl Relay {
             _ => (Ended::Done, flight),
         };
         let call_id = flight.call().call_id.clone();
-        if self
-            .app
-            .pep
-            .finish(flight, Ending::new(ended, STREAM_STATUS))
-            .await
-            .is_err()
-        {
+        if self.app.pep.finish(flight, Ending::new(ended, STREAM_STATUS)).await.is_err() {
             tracing::error!(call_id, "the end of a stream could not be recorded");
         }
     }
+}
+
+/// Resolves when a credential ends that does so at `expires_ms`.
+async fn expiry(clock: Clock, expires_ms: Option<i64>) {
+    let Some(expires_ms) = expires_ms else {
+        return std::future::pending().await;
+    };
+    let left_ms = expires_ms.saturating_sub(clock.now_ms());
+    tokio::time::sleep(Duration::from_millis(u64::try_from(left_ms).unwrap_or(0))).await;
 }

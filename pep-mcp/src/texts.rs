@@ -74,11 +74,8 @@ mod tests {
         let node = scan(text).unwrap();
         let mut texts = Texts::default();
         texts.add(&node, "", Origin::ToolArgs);
-        let seen: Vec<_> = texts
-            .content
-            .iter()
-            .map(|c| (c.pointer.as_str(), c.text.as_str()))
-            .collect();
+        let seen: Vec<_> =
+            texts.content.iter().map(|c| (c.pointer.as_str(), c.text.as_str())).collect();
         assert_eq!(seen, [("/a~1b/0", "x"), ("/a~1b/1/~0", "y")]);
         for (part, found) in texts.content.iter().zip(&texts.nodes) {
             assert_eq!(node.pointer(&part.pointer).unwrap(), *found);
@@ -93,13 +90,7 @@ mod tests {
         let mut texts = Texts::default();
         texts.add(&node, "/result", Origin::ToolResult);
         let media = |pointer: &str| {
-            texts
-                .content
-                .iter()
-                .find(|c| c.pointer == pointer)
-                .unwrap()
-                .media
-                .clone()
+            texts.content.iter().find(|c| c.pointer == pointer).unwrap().media.clone()
         };
         assert_eq!(media("/result/content/0/data"), "image/png");
         assert_eq!(media("/result/content/1/text"), PLAIN);

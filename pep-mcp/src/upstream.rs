@@ -68,10 +68,7 @@ impl Upstream {
         for (name, value) in set {
             own.append(name, value);
         }
-        own.insert(
-            AUTHORIZATION,
-            self.assertion(permitted, server, args_digest)?,
-        );
+        own.insert(AUTHORIZATION, self.assertion(permitted, server, args_digest)?);
         // An answer that is not readable cannot be checked.
         own.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         Ok(own)
@@ -85,15 +82,8 @@ impl Upstream {
     ) -> Result<HeaderValue, Refusal> {
         let call = permitted.call();
         let agent = call.agent.as_ref();
-        let sub = call
-            .subject
-            .as_ref()
-            .or(agent)
-            .map(|party| party.id.as_str());
-        let actors = agent
-            .into_iter()
-            .chain(&call.delegation)
-            .map(|party| party.id.as_str());
+        let sub = call.subject.as_ref().or(agent).map(|party| party.id.as_str());
+        let actors = agent.into_iter().chain(&call.delegation).map(|party| party.id.as_str());
         let act: Vec<&str> = actors.collect();
         let now_ms = self.clock.now_ms();
         let assertion = Assertion {
@@ -101,20 +91,13 @@ impl Upstream {
             act: &act,
             aud: &server.url,
             decision_id: &permitted.decision().decision_id,
-            tool: call
-                .resource
-                .as_ref()
-                .map(|resource| resource.id.as_str())
-                .unwrap_or_default(),
+            tool: call.resource.as_ref().map(|resource| resource.id.as_str()).unwrap_or_default(),
             args_digest,
             ttl_s: ASSERTION_TTL_S,
         };
         let failed = |cause: String| {
             tracing::error!(cause, "no assertion could be made");
-            permitted.refuse(
-                reason::OBLIGATION_FAILED,
-                "no assertion for the server could be made",
-            )
+            permitted.refuse(reason::OBLIGATION_FAILED, "no assertion for the server could be made")
         };
         let token = self
             .minter
@@ -132,10 +115,7 @@ impl Upstream {
         let passes = |name: &str| {
             let known = FORWARDED.contains(&name)
                 || name.starts_with(MCP_PREFIX)
-                || self
-                    .forwarded
-                    .iter()
-                    .any(|further| further.eq_ignore_ascii_case(name));
+                || self.forwarded.iter().any(|further| further.eq_ignore_ascii_case(name));
             let old = era == Era::Modern && LEGACY_ONLY.contains(&name);
             known && !old && !(masked && name.starts_with(PARAM_PREFIX))
         };
@@ -156,13 +136,7 @@ impl Upstream {
         own: HeaderMap,
         body: Bytes,
     ) -> Result<Response<Incoming>, ForwardError> {
-        let outgoing = Outgoing {
-            method,
-            url: server.uri.clone(),
-            headers,
-            own,
-            body,
-        };
+        let outgoing = Outgoing { method, url: server.uri.clone(), headers, own, body };
         self.forwarder.send(permit, outgoing).await
     }
 }

@@ -211,10 +211,13 @@ impl Site {
         self.ok(&args)
     }
 
-    /// `[pdp]`, `[audit]` and `[identity]`, with any further lines of `[pdp]`. Logs go to `audit`.
+    /// `[pdp]`, `[audit]` and `[identity]`, with any further lines of `[pdp]`. Logs go
+    /// to `audit`; `api-keys.json` counts if it is there.
     #[must_use]
     pub fn common(&self, audit: &str, pdp: &str) -> String {
         let root = self.root().display();
+        let store = self.path("api-keys.json");
+        let api_keys = if store.exists() { format!("api_keys = {store:?}") } else { String::new() };
         format!(
             r#"
 [audit]
@@ -223,6 +226,7 @@ deployment = "e2e"
 
 [identity]
 issuers = [{{ iss = "{ISSUER}", aud = "{AUDIENCE}", jwks = "{root}/jwks.json", algorithms = ["EdDSA"] }}]
+{api_keys}
 
 [pdp]
 listen = "127.0.0.1:0"

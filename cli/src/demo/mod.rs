@@ -56,9 +56,7 @@ pub(crate) struct DemoArgs {
 /// # Errors
 /// What could not be started, written or read.
 pub(crate) fn run(args: &DemoArgs) -> Result<Exit, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
+    let runtime = lictor_pdp::server::runtime();
     let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
     runtime.block_on(demonstrate(args))
 }

@@ -209,6 +209,7 @@ fn config(root: &Path, bundle_key: PathBuf, provider: SocketAddr, tools: SocketA
         identity: IdentityConfig {
             issuers: vec![issuer],
             api_keys: Some(root.join("api-keys.json")),
+            ..IdentityConfig::default()
         },
         pep_http: Some(lictor_pep_http::Config {
             listen: ANY,

@@ -1,9 +1,10 @@
 //! The whole `lictor.toml`: every section, each owned by its crate.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use lictor_audit::config::AuditConfig;
 use lictor_identity::config::IdentityConfig;
-use lictor_pdp::config::{AuditConfig, PdpConfig};
+use lictor_pdp::config::PdpConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::{Failure, io};
@@ -52,33 +53,14 @@ impl Config {
 
     /// Makes every relative path one below `base`.
     fn take_paths_from(&mut self, base: &Path) {
-        let below = |path: &mut PathBuf| *path = base.join(&*path);
-        let pdp = &mut self.pdp;
-        below(&mut pdp.bundle);
-        below(&mut pdp.state_dir);
-        pdp.trust_keys.iter_mut().for_each(below);
-        let optional = [
-            &mut pdp.socket,
-            &mut pdp.token_file,
-            &mut pdp.operator_token_file,
-        ];
-        optional.into_iter().flatten().for_each(below);
-        below(&mut self.audit.dir);
-        self.identity.api_keys.iter_mut().for_each(below);
-        self.identity
-            .issuers
-            .iter_mut()
-            .map(|issuer| &mut issuer.jwks)
-            .for_each(below);
+        self.pdp.take_paths_from(base);
+        self.audit.take_paths_from(base);
+        self.identity.take_paths_from(base);
         if let Some(pep) = &mut self.pep_http {
-            pep.upstreams
-                .iter_mut()
-                .filter_map(|up| up.key_file.as_mut())
-                .for_each(below);
+            pep.take_paths_from(base);
         }
         if let Some(pep) = &mut self.pep_mcp {
-            let optional = [&mut pep.pdp_token_file, &mut pep.state_dir];
-            optional.into_iter().flatten().for_each(below);
+            pep.take_paths_from(base);
         }
     }
 

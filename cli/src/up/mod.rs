@@ -43,9 +43,7 @@ pub(crate) fn run(args: &UpArgs) -> Result<Exit, Failure> {
         output::print(&config.to_toml()?)?;
         return Ok(Exit::Ok);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
+    let runtime = lictor_pdp::server::runtime();
     let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
     runtime.block_on(serve(config))
 }

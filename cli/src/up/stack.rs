@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lictor_audit::AuditLog;
+use lictor_audit::config::AuditConfig;
 use lictor_identity::{Authenticator, Role, Settings};
-use lictor_pdp::config::{AuditConfig, DurabilityRule};
 use lictor_pdp::peer::{Peer, PeerHandle};
 use lictor_pdp::server::{self, Running};
-use lictor_pep_core::setup::{self, DurabilityMode};
+use lictor_pep_core::setup;
 use lictor_pep_core::{Clock, Ids, PepParts};
 use lictor_proto::decide::Decide;
 use tokio::net::TcpListener;
@@ -69,7 +69,7 @@ struct Pep {
 /// What every enforcement point is given.
 struct Shared {
     settings: Settings,
-    audit: setup::AuditConfig,
+    audit: AuditConfig,
     state_dir: PathBuf,
     clock: Clock,
 }
@@ -81,10 +81,10 @@ impl Stack {
     /// What cannot start; what had started is stopped again.
     pub(crate) async fn start(config: Config) -> Result<Self, Failure> {
         // Paths are absolute or relative to the working directory by now.
-        let settings = config.identity.load(Path::new(""));
+        let settings = config.identity.load();
         let settings = settings.map_err(|error| Failure::error(&error))?;
         let shared = Shared {
-            audit: audit_of(&config.audit),
+            audit: config.audit.clone(),
             state_dir: config.pdp.state_dir.clone(),
             clock: Clock::system(),
             settings,
@@ -279,19 +279,6 @@ impl Shared {
     fn log(&self, writer: &str, keys_dir: &Path) -> Result<AuditLog, Failure> {
         setup::audit_log(&self.audit, writer, keys_dir, &self.clock)
             .map_err(|error| Failure::error(&error))
-    }
-}
-
-/// `[audit]` as enforcement points read it.
-fn audit_of(config: &AuditConfig) -> setup::AuditConfig {
-    setup::AuditConfig {
-        dir: config.dir.clone(),
-        deployment: config.deployment.clone(),
-        durability: match config.durability {
-            DurabilityRule::ByEffect => DurabilityMode::Effect,
-            DurabilityRule::Sync => DurabilityMode::Sync,
-            DurabilityRule::Bounded => DurabilityMode::Bounded,
-        },
     }
 }
 

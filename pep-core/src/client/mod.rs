@@ -71,10 +71,7 @@ impl GrpcDecide {
         ms: u32,
     ) -> Result<Answer, DecideError> {
         let mut client = self.client.clone();
-        let response = client
-            .decide(with_timeout(request, ms))
-            .await
-            .map_err(|s| refused(&s))?;
+        let response = client.decide(with_timeout(request, ms)).await.map_err(|s| refused(&s))?;
         wire::answer_from_pb(response.into_inner())
     }
 }
@@ -95,53 +92,30 @@ impl Decide for GrpcDecide {
         calls: Vec<Arc<Call>>,
         budget_ms: u32,
     ) -> Result<Vec<Answer>, DecideError> {
-        let requests = calls
-            .iter()
-            .map(|call| request_of(call, budget_ms))
-            .collect();
+        let requests = calls.iter().map(|call| request_of(call, budget_ms)).collect();
         let batch = pb::DecideBatchRequest { requests };
         let mut client = self.client.clone();
-        let response = client
-            .decide_batch(with_timeout(batch, budget_ms))
-            .await
-            .map_err(|s| refused(&s))?;
-        response
-            .into_inner()
-            .responses
-            .into_iter()
-            .map(wire::answer_from_pb)
-            .collect()
+        let response =
+            client.decide_batch(with_timeout(batch, budget_ms)).await.map_err(|s| refused(&s))?;
+        response.into_inner().responses.into_iter().map(wire::answer_from_pb).collect()
     }
 
     async fn settle(&self, settle: Settle) -> Result<(), DecideError> {
         let mut client = self.client.clone();
-        client
-            .settle(wire::settle_to_pb(&settle))
-            .await
-            .map(|_| ())
-            .map_err(|s| refused(&s))
+        client.settle(wire::settle_to_pb(&settle)).await.map(|_| ()).map_err(|s| refused(&s))
     }
 
     async fn exchange_checkpoint(&self, writer: &str, note: &str) -> Result<String, DecideError> {
-        let request = pb::ExchangeCheckpointRequest {
-            writer: writer.to_owned(),
-            note: note.to_owned(),
-        };
+        let request =
+            pb::ExchangeCheckpointRequest { writer: writer.to_owned(), note: note.to_owned() };
         let mut client = self.client.clone();
-        let response = client
-            .exchange_checkpoint(request)
-            .await
-            .map_err(|s| refused(&s))?;
+        let response = client.exchange_checkpoint(request).await.map_err(|s| refused(&s))?;
         Ok(response.into_inner().note)
     }
 }
 
 fn request_of(call: &Call, budget_ms: u32) -> pb::DecideRequest {
-    pb::DecideRequest {
-        call: Some(wire::call_to_pb(call)),
-        budget_ms,
-        dry_run: false,
-    }
+    pb::DecideRequest { call: Some(wire::call_to_pb(call)), budget_ms, dry_run: false }
 }
 
 fn bytes_of(call: &Call) -> usize {
@@ -192,9 +166,7 @@ mod tests {
             assert_eq!(id(code), reason::PDP_UNAVAILABLE, "{code:?}");
         }
         let mut named = Status::new(Code::FailedPrecondition, "x");
-        named
-            .metadata_mut()
-            .insert("lictor-reason", "state_unavailable".parse().unwrap());
+        named.metadata_mut().insert("lictor-reason", "state_unavailable".parse().unwrap());
         assert_eq!(refused(&named).reason_id(), "state_unavailable");
     }
 }

@@ -45,9 +45,7 @@ impl Pending {
             return Err(DecideError::Unavailable(why.clone()));
         }
         if state.waiting.len() >= MAX_IN_FLIGHT_CALLS {
-            return Err(DecideError::Unavailable(
-                "too many calls wait for answers".to_owned(),
-            ));
+            return Err(DecideError::Unavailable("too many calls wait for answers".to_owned()));
         }
         if state.waiting.contains_key(call_id) {
             return Err(DecideError::Refused {
@@ -56,11 +54,7 @@ impl Pending {
             });
         }
         state.waiting.insert(call_id.to_owned(), sender);
-        Ok(Ticket {
-            pending: self.clone(),
-            call_id: call_id.to_owned(),
-            answer,
-        })
+        Ok(Ticket { pending: self.clone(), call_id: call_id.to_owned(), answer })
     }
 
     /// Hands an answer to whoever waits for `call_id`; nobody waiting is no error.
@@ -123,19 +117,13 @@ mod tests {
 
     fn answer(call_id: &str) -> Answer {
         let decision = Decision::denied("d", call_id, Reason::new("r", "m"));
-        Answer {
-            decision,
-            hints: Hints::default(),
-        }
+        Answer { decision, hints: Hints::default() }
     }
 
     #[tokio::test]
     async fn answers_find_their_calls_in_any_order() {
         let pending = Pending::default();
-        let (a, b) = (
-            pending.wait_for("a").unwrap(),
-            pending.wait_for("b").unwrap(),
-        );
+        let (a, b) = (pending.wait_for("a").unwrap(), pending.wait_for("b").unwrap());
         pending.answer("b", Ok(answer("b")));
         pending.answer("nobody", Ok(answer("nobody")));
         pending.answer("a", Ok(answer("a")));
@@ -149,24 +137,15 @@ mod tests {
         let pending = Pending::default();
         let ticket = pending.wait_for("a").unwrap();
         pending.fail("gone");
-        assert!(matches!(
-            ticket.answered().await,
-            Err(DecideError::Unavailable(_))
-        ));
-        assert!(matches!(
-            pending.wait_for("b"),
-            Err(DecideError::Unavailable(_))
-        ));
+        assert!(matches!(ticket.answered().await, Err(DecideError::Unavailable(_))));
+        assert!(matches!(pending.wait_for("b"), Err(DecideError::Unavailable(_))));
     }
 
     #[test]
     fn a_dropped_ticket_frees_its_id_and_a_waiting_one_keeps_it() {
         let pending = Pending::default();
         let ticket = pending.wait_for("a").unwrap();
-        assert!(matches!(
-            pending.wait_for("a"),
-            Err(DecideError::Refused { .. })
-        ));
+        assert!(matches!(pending.wait_for("a"), Err(DecideError::Refused { .. })));
         drop(ticket);
         assert!(pending.wait_for("a").is_ok());
     }
@@ -174,13 +153,9 @@ mod tests {
     #[test]
     fn the_number_of_waiting_calls_is_bounded() {
         let pending = Pending::default();
-        let mut tickets: Vec<_> = (0..MAX_IN_FLIGHT_CALLS)
-            .map(|n| pending.wait_for(&n.to_string()).unwrap())
-            .collect();
-        assert!(matches!(
-            pending.wait_for("more"),
-            Err(DecideError::Unavailable(_))
-        ));
+        let mut tickets: Vec<_> =
+            (0..MAX_IN_FLIGHT_CALLS).map(|n| pending.wait_for(&n.to_string()).unwrap()).collect();
+        assert!(matches!(pending.wait_for("more"), Err(DecideError::Unavailable(_))));
         tickets.pop();
         assert!(pending.wait_for("more").is_ok());
     }

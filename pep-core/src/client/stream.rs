@@ -58,11 +58,7 @@ impl Pipeline {
     /// Sends one call and waits for its answer. The caller bounds the time.
     pub(crate) async fn decide(&self, request: pb::DecideRequest) -> Result<Answer, DecideError> {
         let up = self.up().await?;
-        let call_id = request
-            .call
-            .as_ref()
-            .map(|call| call.call_id.clone())
-            .unwrap_or_default();
+        let call_id = request.call.as_ref().map(|call| call.call_id.clone()).unwrap_or_default();
         let ticket = up.pending.wait_for(&call_id)?;
         let lost =
             |_| DecideError::Unavailable("the stream to the decision point broke".to_owned());
@@ -72,15 +68,13 @@ impl Pipeline {
 
     async fn up(&self) -> Result<Up, DecideError> {
         let mut link = self.link.clone();
-        let settled = link
-            .wait_for(|link| !matches!(link, Link::Connecting))
-            .await;
+        let settled = link.wait_for(|link| !matches!(link, Link::Connecting)).await;
         match settled.as_deref() {
             Ok(Link::Up(up)) => Ok(up.clone()),
             Ok(Link::Down(why)) => Err(DecideError::Unavailable(why.clone())),
-            Ok(Link::Connecting) | Err(_) => Err(DecideError::Unavailable(
-                "the connection is being closed".to_owned(),
-            )),
+            Ok(Link::Connecting) | Err(_) => {
+                Err(DecideError::Unavailable("the connection is being closed".to_owned()))
+            }
         }
     }
 }
@@ -90,18 +84,12 @@ async fn keep_open(client: Client, token: TokenSource, state: watch::Sender<Link
     loop {
         token.reload();
         let (writer, queue) = mpsc::channel(WRITE_QUEUE_CALLS);
-        let opened = client
-            .clone()
-            .decide_stream(ReceiverStream::new(queue))
-            .await;
+        let opened = client.clone().decide_stream(ReceiverStream::new(queue)).await;
         match opened {
             Ok(answers) => {
                 backoff_ms = BACKOFF_MIN_MS;
                 let pending = Pending::default();
-                let up = Up {
-                    writer,
-                    pending: pending.clone(),
-                };
+                let up = Up { writer, pending: pending.clone() };
                 state.send_replace(Link::Up(up));
                 let why = read(answers.into_inner(), &pending).await;
                 // New calls wait for the next connection; those on their way are lost with this one.

@@ -61,20 +61,12 @@ impl Target {
         if let Some(path) = text.strip_prefix("unix:") {
             let path = path.strip_prefix("//").unwrap_or(path);
             let absolute = path.starts_with('/') && path.len() > 1;
-            return if absolute {
-                Ok(Self::Unix(path.into()))
-            } else {
-                Err(wrong())
-            };
+            return if absolute { Ok(Self::Unix(path.into())) } else { Err(wrong()) };
         }
         let uri: Uri = text.parse().map_err(|_| wrong())?;
         let plain = uri.scheme_str() == Some("http") && uri.port_u16().is_some();
         let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
-        if plain && bare {
-            Ok(Self::Tcp(uri))
-        } else {
-            Err(wrong())
-        }
+        if plain && bare { Ok(Self::Tcp(uri)) } else { Err(wrong()) }
     }
 
     /// One lazily made connection.
@@ -87,11 +79,7 @@ impl Target {
                 let name = Uri::from_static("http://pdp.lictor.invalid");
                 let connector = tower::service_fn(move |_: Uri| {
                     let path = path.clone();
-                    async move {
-                        tokio::net::UnixStream::connect(path)
-                            .await
-                            .map(TokioIo::new)
-                    }
+                    async move { tokio::net::UnixStream::connect(path).await.map(TokioIo::new) }
                 });
                 Ok(endpoint(name).connect_with_connector_lazy(connector))
             }
@@ -118,9 +106,7 @@ pub struct TokenSource {
 
 impl std::fmt::Debug for TokenSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TokenSource")
-            .field("file", &self.file)
-            .finish_non_exhaustive()
+        f.debug_struct("TokenSource").field("file", &self.file).finish_non_exhaustive()
     }
 }
 
@@ -136,10 +122,7 @@ impl TokenSource {
     /// # Errors
     /// [`ClientError`] where there is no usable token.
     pub fn file(path: &Path) -> Result<Self, ClientError> {
-        let source = Self {
-            file: Some(path.into()),
-            value: Arc::default(),
-        };
+        let source = Self { file: Some(path.into()), value: Arc::default() };
         source.value.store(Some(Arc::new(read_token(path)?)));
         Ok(source)
     }
@@ -157,19 +140,14 @@ impl TokenSource {
 impl Interceptor for TokenSource {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         if let Some(token) = self.value.load_full() {
-            request
-                .metadata_mut()
-                .insert("authorization", (*token).clone());
+            request.metadata_mut().insert("authorization", (*token).clone());
         }
         Ok(request)
     }
 }
 
 fn read_token(path: &Path) -> Result<MetadataValue<Ascii>, ClientError> {
-    let failed = |source| ClientError::TokenFile {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| ClientError::TokenFile { path: path.to_owned(), source };
     if std::fs::metadata(path).map_err(failed)?.len() > MAX_TOKEN_BYTES {
         return Err(ClientError::Token(path.to_owned()));
     }
@@ -191,32 +169,13 @@ mod tests {
 
     #[test]
     fn addresses_are_read_strictly() {
-        assert!(matches!(
-            Target::parse("http://127.0.0.1:7070"),
-            Ok(Target::Tcp(_))
-        ));
-        assert!(matches!(
-            Target::parse("http://localhost:7070/"),
-            Ok(Target::Tcp(_))
-        ));
-        assert_eq!(
-            Target::parse("unix:/run/p").unwrap(),
-            Target::Unix("/run/p".into())
-        );
-        assert_eq!(
-            Target::parse("unix:///run/p").unwrap(),
-            Target::Unix("/run/p".into())
-        );
-        for wrong in [
-            "",
-            "unix:",
-            "unix:/",
-            "unix:p",
-            "https://h:1",
-            "http://h",
-            "http://h:1/x",
-            "h:1",
-        ] {
+        assert!(matches!(Target::parse("http://127.0.0.1:7070"), Ok(Target::Tcp(_))));
+        assert!(matches!(Target::parse("http://localhost:7070/"), Ok(Target::Tcp(_))));
+        assert_eq!(Target::parse("unix:/run/p").unwrap(), Target::Unix("/run/p".into()));
+        assert_eq!(Target::parse("unix:///run/p").unwrap(), Target::Unix("/run/p".into()));
+        for wrong in
+            ["", "unix:", "unix:/", "unix:p", "https://h:1", "http://h", "http://h:1/x", "h:1"]
+        {
             assert!(Target::parse(wrong).is_err(), "{wrong}");
         }
     }
@@ -231,20 +190,10 @@ mod tests {
     fn a_token_is_one_visible_line() {
         let mut source = token_of(b"abc.def\n").unwrap();
         let request = source.call(Request::new(())).unwrap();
-        assert_eq!(
-            request.metadata().get("authorization").unwrap(),
-            "Bearer abc.def"
-        );
+        assert_eq!(request.metadata().get("authorization").unwrap(), "Bearer abc.def");
         let edge = usize::try_from(MAX_TOKEN_BYTES).unwrap();
         assert!(token_of(&vec![b'a'; edge]).is_ok());
-        for wrong in [
-            &b""[..],
-            b"\n",
-            b"a b",
-            b"a\nb",
-            "ä".as_bytes(),
-            &vec![b'a'; edge + 1],
-        ] {
+        for wrong in [&b""[..], b"\n", b"a b", b"a\nb", "ä".as_bytes(), &vec![b'a'; edge + 1]] {
             assert!(token_of(wrong).is_err(), "{}", wrong.len());
         }
         assert!(TokenSource::file(Path::new("/nonexistent/token")).is_err());

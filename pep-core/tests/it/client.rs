@@ -14,10 +14,7 @@ use crate::pdp::{GROUP, Pdp, Running};
 const BUDGET_MS: u32 = 5_000;
 
 fn call(id: &str, action: &str) -> Arc<Call> {
-    let mut call = Call {
-        call_id: id.into(),
-        ..Call::default()
-    };
+    let mut call = Call { call_id: id.into(), ..Call::default() };
     call.action.name = action.into();
     Arc::new(call)
 }
@@ -41,7 +38,7 @@ fn listen(listener: std::net::TcpListener) -> impl FnOnce() -> TcpListenerStream
 }
 
 /// A server on `listener`, whose stream of connections is made lazily on its own runtime.
-fn start_tcp(pdp: &Pdp, listener: std::net::TcpListener) -> Running {
+pub(crate) fn start_tcp(pdp: &Pdp, listener: std::net::TcpListener) -> Running {
     use futures::StreamExt as _;
     let make = listen(listener);
     let incoming = futures::stream::once(async move { make() }).flatten();
@@ -52,10 +49,7 @@ async fn tcp(pdp: &Pdp) -> (Running, GrpcDecide) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let target = Target::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
     let running = start_tcp(pdp, listener);
-    (
-        running,
-        GrpcDecide::connect(&target, TokenSource::none()).unwrap(),
-    )
+    (running, GrpcDecide::connect(&target, TokenSource::none()).unwrap())
 }
 
 #[tokio::test]
@@ -81,14 +75,8 @@ async fn answers_in_another_order_find_their_questions() {
 async fn much_content_goes_by_itself() {
     let pdp = Pdp::default();
     let (_running, client) = tcp(&pdp).await;
-    client
-        .decide(sized("small", STREAM_MAX_CONTENT_BYTES), BUDGET_MS)
-        .await
-        .unwrap();
-    client
-        .decide(sized("large", STREAM_MAX_CONTENT_BYTES + 1), BUDGET_MS)
-        .await
-        .unwrap();
+    client.decide(sized("small", STREAM_MAX_CONTENT_BYTES), BUDGET_MS).await.unwrap();
+    client.decide(sized("large", STREAM_MAX_CONTENT_BYTES + 1), BUDGET_MS).await.unwrap();
     assert_eq!(pdp.ways(), ["stream", "unary"]);
 }
 
@@ -98,33 +86,21 @@ async fn batches_settlements_and_checkpoints() {
     let (_running, client) = tcp(&pdp).await;
     let calls = vec![call("a", "x"), call("b", "x")];
     let answers = client.decide_batch(calls, BUDGET_MS).await.unwrap();
-    let ids: Vec<_> = answers
-        .iter()
-        .map(|a| a.decision.call_id.as_str())
-        .collect();
+    let ids: Vec<_> = answers.iter().map(|a| a.decision.call_id.as_str()).collect();
     assert_eq!(ids, ["a", "b"]);
-    let settle = |id: &str| Settle {
-        call_id: id.into(),
-        outcome: Outcome::Done,
-        usage: Usage::default(),
-    };
+    let settle =
+        |id: &str| Settle { call_id: id.into(), outcome: Outcome::Done, usage: Usage::default() };
     client.settle(settle("a")).await.unwrap();
     let unknown = client.settle(settle("unknown")).await;
     assert!(matches!(unknown, Err(DecideError::Refused { .. })));
-    assert_eq!(
-        client.exchange_checkpoint("pep", "mine").await.unwrap(),
-        "after mine"
-    );
+    assert_eq!(client.exchange_checkpoint("pep", "mine").await.unwrap(), "after mine");
 }
 
 #[tokio::test]
 async fn an_error_in_place_of_an_answer_keeps_its_reason() {
     let pdp = Pdp::default();
     let (_running, client) = tcp(&pdp).await;
-    let error = client
-        .decide(call("a", "refuse"), BUDGET_MS)
-        .await
-        .unwrap_err();
+    let error = client.decide(call("a", "refuse"), BUDGET_MS).await.unwrap_err();
     assert_eq!(error.reason_id(), "bundle_missing");
 }
 
@@ -139,14 +115,8 @@ async fn the_token_goes_with_every_question() {
     let _running = start_tcp(&pdp, listener);
     let client = GrpcDecide::connect(&target, TokenSource::file(&path).unwrap()).unwrap();
     client.decide(call("a", "x"), BUDGET_MS).await.unwrap();
-    client
-        .decide(sized("b", STREAM_MAX_CONTENT_BYTES + 1), BUDGET_MS)
-        .await
-        .unwrap();
-    client
-        .decide_batch(vec![call("c", "x")], BUDGET_MS)
-        .await
-        .unwrap();
+    client.decide(sized("b", STREAM_MAX_CONTENT_BYTES + 1), BUDGET_MS).await.unwrap();
+    client.decide_batch(vec![call("c", "x")], BUDGET_MS).await.unwrap();
     let asked = pdp.asked.lock().unwrap().clone();
     assert_eq!(asked.len(), 3);
     let token = Some("Bearer pep-token".to_owned());
@@ -172,10 +142,7 @@ async fn a_unix_socket_works_the_same() {
 
 #[tokio::test]
 async fn a_lost_connection_fails_what_waits_and_is_made_again() {
-    let pdp = Pdp {
-        silent: true,
-        ..Pdp::default()
-    };
+    let pdp = Pdp { silent: true, ..Pdp::default() };
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let running = start_tcp(&pdp, listener);
@@ -208,10 +175,7 @@ async fn where_nobody_listens_there_is_no_decision() {
     drop(listener);
     let client = GrpcDecide::connect(&target, TokenSource::none()).unwrap();
     for content in [1024, STREAM_MAX_CONTENT_BYTES + 1] {
-        let error = client
-            .decide(sized("a", content), BUDGET_MS)
-            .await
-            .unwrap_err();
+        let error = client.decide(sized("a", content), BUDGET_MS).await.unwrap_err();
         assert!(matches!(error, DecideError::Unavailable(_)), "{error}");
     }
 }

@@ -40,19 +40,13 @@ fn authorization<T>(request: &Request<T>) -> Option<String> {
 fn allowed(request: pb::DecideRequest) -> pb::DecideResponse {
     let call = wire::call_from_pb(request.call.unwrap()).unwrap();
     if call.action.name == "refuse" {
-        let error = DecideError::Refused {
-            id: "bundle_missing".into(),
-            message: "none".into(),
-        };
+        let error = DecideError::Refused { id: "bundle_missing".into(), message: "none".into() };
         return wire::error_to_pb(&call.call_id, &error);
     }
     let mut decision = Decision::denied("d", &call.call_id, Reason::new("r", "m"));
     decision.effect = Effect::Allow;
     decision.request_digest = call.request_digest();
-    wire::answer_to_pb(&Answer {
-        decision,
-        hints: Hints::default(),
-    })
+    wire::answer_to_pb(&Answer { decision, hints: Hints::default() })
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -141,21 +135,12 @@ impl DecisionService for Pdp {
 impl Pdp {
     fn note(&self, how: &'static str, request: &pb::DecideRequest, token: &Option<String>) {
         let call_id = request.call.as_ref().unwrap().call_id.clone();
-        let asked = Asked {
-            how,
-            call_id,
-            authorization: token.clone(),
-        };
+        let asked = Asked { how, call_id, authorization: token.clone() };
         self.asked.lock().unwrap().push(asked);
     }
 
     pub(crate) fn ways(&self) -> Vec<&'static str> {
-        self.asked
-            .lock()
-            .unwrap()
-            .iter()
-            .map(|asked| asked.how)
-            .collect()
+        self.asked.lock().unwrap().iter().map(|asked| asked.how).collect()
     }
 }
 
@@ -175,9 +160,7 @@ impl Running {
     {
         let (kill, killed) = oneshot::channel::<()>();
         let ended = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.unwrap();
             runtime.block_on(async move {
                 let server = tonic::transport::Server::builder()

@@ -14,7 +14,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use lictor_audit::AuditLog;
 use lictor_pep_core::enforce::digest_of_bytes;
-use lictor_pep_core::setup::{self, AuditConfig, DurabilityMode, IdentityConfig};
+use lictor_pep_core::setup::{self, AuditConfig, DurabilityRule, IdentityConfig};
 use lictor_pep_core::{Clock, Ids, PepParts};
 use lictor_pep_http::{Config, Deps, ServeError, UpstreamConfig};
 use serde_json::Value;
@@ -138,7 +138,7 @@ impl Rig {
             abilities: &[],
             budget_ms: BUDGET_MS,
         };
-        let durability = DurabilityMode::default();
+        let durability = DurabilityRule::default();
         let deps = Deps { parts, durability };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

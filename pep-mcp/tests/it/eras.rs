@@ -39,22 +39,14 @@ async fn headers_that_disagree_with_the_body_are_refused() {
     let rig = Rig::start(Oracle::new(allow), |_| json(said("ok"))).await;
     let body = modern("tools/call", r#","name":"create""#);
     let cases: [&[(&str, &str)]; 4] = [
-        &[
-            VERSION,
-            ("mcp-method", "tools/call"),
-            ("mcp-name", "delete"),
-        ],
+        &[VERSION, ("mcp-method", "tools/call"), ("mcp-name", "delete")],
         &[VERSION, ("mcp-method", "ping"), ("mcp-name", "create")],
         &[VERSION, ("mcp-name", "create")],
         &[("mcp-method", "tools/call"), ("mcp-name", "create")],
     ];
     for headers in cases {
         let got = rig.post_with(body.clone(), headers).await;
-        assert_eq!(
-            (got.status.as_u16(), got.code()),
-            (400, -32020),
-            "{headers:?}"
-        );
+        assert_eq!((got.status.as_u16(), got.code()), (400, -32020), "{headers:?}");
         assert_eq!(got.reasons(), "header_mismatch");
     }
     assert!(rig.server.seen().is_empty());
@@ -63,17 +55,11 @@ async fn headers_that_disagree_with_the_body_are_refused() {
 #[tokio::test]
 async fn modern_refusals_have_their_own_statuses() {
     let rig = Rig::start(Oracle::new(allow), |_| json(said("ok"))).await;
-    let unknown = rig
-        .post_with(
-            modern("tools/steal", ""),
-            &[VERSION, ("mcp-method", "tools/steal")],
-        )
-        .await;
+    let unknown =
+        rig.post_with(modern("tools/steal", ""), &[VERSION, ("mcp-method", "tools/steal")]).await;
     assert_eq!((unknown.status.as_u16(), unknown.code()), (404, -32601));
     let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
-    let future = rig
-        .post_with(ping, &[("mcp-protocol-version", "2031-01-01")])
-        .await;
+    let future = rig.post_with(ping, &[("mcp-protocol-version", "2031-01-01")]).await;
     assert_eq!((future.status.as_u16(), future.code()), (400, -32022));
     assert_eq!(future.json()["error"]["data"]["requested"], "2031-01-01");
     for method in [Method::GET, Method::DELETE] {
@@ -86,14 +72,10 @@ async fn modern_refusals_have_their_own_statuses() {
 #[tokio::test]
 async fn a_legacy_server_says_so_to_a_modern_client() {
     let refusal = r#"{"error":{"code":-32000,"message":"Server not initialized"},"id":null}"#;
-    let rig = Rig::start(Oracle::new(allow), move |_| {
-        answer(400, "application/json", refusal)
-    })
-    .await;
+    let rig =
+        Rig::start(Oracle::new(allow), move |_| answer(400, "application/json", refusal)).await;
     let body = modern("server/discover", "");
-    let got = rig
-        .post_with(body, &[VERSION, ("mcp-method", "server/discover")])
-        .await;
+    let got = rig.post_with(body, &[VERSION, ("mcp-method", "server/discover")]).await;
     assert_eq!((got.status.as_u16(), got.text()), (400, refusal));
     assert_eq!(rig.oracle.calls()[0].action.name, "mcp/connect");
 }
@@ -102,26 +84,16 @@ async fn a_legacy_server_says_so_to_a_modern_client() {
 async fn plumbing_is_connecting_to_the_server() {
     let reply = |seen: &crate::server::Seen| {
         let notified = String::from_utf8_lossy(&seen.body).contains("notifications/");
-        if notified {
-            answer(202, "text/plain", "")
-        } else {
-            json(said("ok"))
-        }
+        if notified { answer(202, "text/plain", "") } else { json(said("ok")) }
     };
     let rig = Rig::start(Oracle::new(allow), reply).await;
     for method in ["initialize", "ping", "server/discover"] {
-        let got = rig
-            .post(format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}"}}"#))
-            .await;
+        let got = rig.post(format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}"}}"#)).await;
         assert_eq!(got.status, 200, "{method}");
     }
-    let note = rig
-        .post(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#)
-        .await;
+    let note = rig.post(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).await;
     assert_eq!((note.status.as_u16(), note.text()), (202, ""));
-    let answered = rig
-        .post(r#"{"jsonrpc":"2.0","id":9,"result":{"roots":[]}}"#)
-        .await;
+    let answered = rig.post(r#"{"jsonrpc":"2.0","id":9,"result":{"roots":[]}}"#).await;
     assert_eq!(answered.status, 200);
     for call in rig.oracle.calls() {
         assert_eq!(call.action.name, "mcp/connect");
@@ -141,23 +113,9 @@ async fn prompts_and_resources_are_resources_of_the_server() {
     let calls = rig.oracle.calls();
     let named = |index: usize| {
         let resource = calls[index].resource.clone().unwrap();
-        (
-            calls[index].action.name.clone(),
-            resource.kind.as_str(),
-            resource.id,
-        )
+        (calls[index].action.name.clone(), resource.kind.as_str(), resource.id)
     };
-    assert_eq!(
-        named(0),
-        ("prompts/get".into(), "prompt", "accounting/p".into())
-    );
+    assert_eq!(named(0), ("prompts/get".into(), "prompt", "accounting/p".into()));
     assert_eq!(calls[0].context.args.text(), r#"{"a":"x"}"#);
-    assert_eq!(
-        named(1),
-        (
-            "resources/read".into(),
-            "resource",
-            "accounting/file:///a/b".into()
-        )
-    );
+    assert_eq!(named(1), ("resources/read".into(), "resource", "accounting/file:///a/b".into()));
 }

@@ -49,10 +49,7 @@ async fn without_an_audit_log_nothing_is_forwarded() {
     let rig = Rig::start(Oracle::new(allow), |_| json("{}")).await;
     rig.audit.close("test").await.unwrap();
     let got = rig.post(call("t", "{}")).await;
-    assert_eq!(
-        (got.status.as_u16(), got.reasons().as_str()),
-        (503, "audit_unavailable")
-    );
+    assert_eq!((got.status.as_u16(), got.reasons().as_str()), (503, "audit_unavailable"));
     assert_eq!(got.lictor()["executed"], false);
     assert!(rig.server.seen().is_empty());
     let oracle = rig.oracle.clone();
@@ -66,9 +63,7 @@ async fn an_audit_log_lost_on_the_way_withholds_the_result() {
     let held = log.clone();
     let reply = move |_: &crate::server::Seen| {
         let log = held.get().unwrap().clone();
-        std::thread::spawn(move || log.close_blocking("test").unwrap())
-            .join()
-            .unwrap();
+        std::thread::spawn(move || log.close_blocking("test").unwrap()).join().unwrap();
         json(said("done"))
     };
     let rig = Rig::start(Oracle::new(allow), reply).await;
@@ -87,10 +82,7 @@ async fn a_server_that_cannot_be_reached_was_not_called() {
     };
     let rig = Rig::start_with(Oracle::new(allow), |_| json("{}"), change).await;
     let got = rig.post(call("t", "{}")).await;
-    assert_eq!(
-        (got.status.as_u16(), got.reasons().as_str()),
-        (502, "upstream_unavailable")
-    );
+    assert_eq!((got.status.as_u16(), got.reasons().as_str()), (502, "upstream_unavailable"));
     assert_eq!(got.lictor()["executed"], false);
     let oracle = rig.oracle.clone();
     assert_eq!(outcomes(&rig.stop().await), ["allowed", "not_sent"]);
@@ -101,10 +93,7 @@ async fn a_server_that_cannot_be_reached_was_not_called() {
 async fn redirects_are_not_followed_and_count_as_called() {
     let reply = |_: &crate::server::Seen| {
         let builder = axum::http::Response::builder().status(307);
-        builder
-            .header("location", "http://127.0.0.1:1/")
-            .body("".into())
-            .unwrap()
+        builder.header("location", "http://127.0.0.1:1/").body("".into()).unwrap()
     };
     let rig = Rig::start(Oracle::new(allow), reply).await;
     let got = rig.post(call("t", "{}")).await;

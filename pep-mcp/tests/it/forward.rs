@@ -16,10 +16,8 @@ struct Numbers(u64);
 
 impl Numbers {
     fn below(&mut self, bound: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % bound
     }
 
@@ -36,18 +34,10 @@ impl Numbers {
         match self.below(kinds) {
             0 => "null".into(),
             1 => self.of(&["true", "false"]).into(),
-            2 => self
-                .of(&["0", "-1", "18446744073709551615", "-9223372036854775808"])
-                .into(),
-            3 => self
-                .of(&["1.50", "2e0", "1E+2", "-0.0", "0.1", "1e-7"])
-                .into(),
-            4 => self
-                .of(&[r#""""#, r#""\u0041\/\n""#, r#""😀ä""#, r#""\ud83d\ude00""#])
-                .into(),
-            5 => self
-                .of(&[r#""</script>""#, r#""a\u0000b""#, r#""'; DROP""#])
-                .into(),
+            2 => self.of(&["0", "-1", "18446744073709551615", "-9223372036854775808"]).into(),
+            3 => self.of(&["1.50", "2e0", "1E+2", "-0.0", "0.1", "1e-7"]).into(),
+            4 => self.of(&[r#""""#, r#""\u0041\/\n""#, r#""😀ä""#, r#""\ud83d\ude00""#]).into(),
+            5 => self.of(&[r#""</script>""#, r#""a\u0000b""#, r#""'; DROP""#]).into(),
             6 => {
                 let items: Vec<_> = (0..self.below(4)).map(|_| self.value(depth + 1)).collect();
                 let space = self.space();
@@ -150,23 +140,17 @@ async fn the_server_gets_an_assertion_and_never_the_callers_token() {
 fn claims(authorization: &str) -> serde_json::Value {
     use base64::Engine as _;
     let payload = authorization.split('.').nth(1).unwrap();
-    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
-        .decode(payload)
-        .unwrap();
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).unwrap();
     serde_json::from_slice(&bytes).unwrap()
 }
 
 #[tokio::test]
 async fn the_call_says_who_what_and_how() {
     let rig = Rig::start(Oracle::new(allow), |_| json(said("ok"))).await;
-    let trace = (
-        "traceparent",
-        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-    );
+    let trace = ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
     let version = ("mcp-protocol-version", "2025-11-25");
     let body = call("create", r#"{"note":"hello","deep":{"list":["x"]}}"#);
-    rig.post_with(body, &[trace, version, ("lictor-session", "handle")])
-        .await;
+    rig.post_with(body, &[trace, version, ("lictor-session", "handle")]).await;
     let asked = rig.oracle.calls().pop().unwrap();
     assert_eq!(asked.subject.as_ref().unwrap().id, "alice@example.com");
     assert_eq!(asked.agent.as_ref().unwrap().id, "expense-report-v1");
@@ -176,11 +160,8 @@ async fn the_call_says_who_what_and_how() {
     assert_eq!(asked.context.source_ip, "127.0.0.1");
     assert_eq!(asked.session.as_ref().unwrap().handle, "handle");
     assert!(asked.asks_all());
-    let texts: Vec<_> = asked
-        .content
-        .iter()
-        .map(|c| (c.pointer.as_str(), c.text.as_str()))
-        .collect();
+    let texts: Vec<_> =
+        asked.content.iter().map(|c| (c.pointer.as_str(), c.text.as_str())).collect();
     assert_eq!(texts, [("/note", "hello"), ("/deep/list/0", "x")]);
 }
 
@@ -205,10 +186,7 @@ async fn intention_and_outcome_are_on_record_and_settled() {
         assert_eq!(record["forwarded_digest"], forwarded);
         assert!(!record.to_string().contains("VERY-PRIVATE"));
     }
-    assert_eq!(
-        (&records[0]["executed"], &records[1]["executed"]),
-        (&false.into(), &true.into())
-    );
+    assert_eq!((&records[0]["executed"], &records[1]["executed"]), (&false.into(), &true.into()));
 }
 
 #[tokio::test]
@@ -221,16 +199,10 @@ async fn several_servers_have_a_path_each() {
     let rig = Rig::start_with(Oracle::new(allow), |_| json(said("ok")), change).await;
     let to = |path: &str| rig.request(Method::POST, path, &[], call("send", "{}"));
     assert_eq!(rig.send(to("/mcp/mail")).await.text(), said("ok"));
-    assert_eq!(
-        rig.oracle.calls()[0].resource.as_ref().unwrap().id,
-        "mail/send"
-    );
+    assert_eq!(rig.oracle.calls()[0].resource.as_ref().unwrap().id, "mail/send");
     for path in ["/mcp", "/mcp/other"] {
         let got = rig.send(to(path)).await;
-        assert_eq!(
-            (got.status.as_u16(), got.reasons().as_str()),
-            (404, "upstream_unknown")
-        );
+        assert_eq!((got.status.as_u16(), got.reasons().as_str()), (404, "upstream_unknown"));
     }
     assert_eq!(rig.server.seen().len(), 1);
 }

@@ -2,6 +2,8 @@
 //! made-up server.
 
 #[cfg(test)]
+mod binary;
+#[cfg(test)]
 mod eras;
 #[cfg(test)]
 mod faults;

@@ -11,22 +11,14 @@ use crate::server::{answer, json, said};
 fn mask_secret(call: &Call) -> Result<Answer, DecideError> {
     let mut answer = allow(call)?;
     find(&mut answer, call, "AKIA");
-    oblige(
-        &mut answer,
-        ObligationKind::Mask,
-        r#"{"categories":["secret"]}"#,
-    );
+    oblige(&mut answer, ObligationKind::Mask, r#"{"categories":["secret"]}"#);
     Ok(answer)
 }
 
 #[tokio::test]
 async fn a_result_is_masked_in_place_and_says_so_on_record() {
     let rule = |call: &Call| {
-        if is_response(call) {
-            mask_secret(call)
-        } else {
-            allow_checked(call)
-        }
+        if is_response(call) { mask_secret(call) } else { allow_checked(call) }
     };
     let upstream = r#"{ "jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"key AKIA\u0021"}],"structuredContent":{"n":1.50,"k":["AKIA","ok"]}}}"#;
     let rig = Rig::start(Oracle::new(rule), move |_| json(upstream)).await;
@@ -34,10 +26,7 @@ async fn a_result_is_masked_in_place_and_says_so_on_record() {
     let expected = r#"{ "jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"key [masked]!"}],"structuredContent":{"n":1.50,"k":["[masked]","ok"]}}}"#;
     assert_eq!(got.text(), expected);
     let calls = rig.oracle.calls();
-    assert_eq!(
-        calls[1].request_call_id.as_deref(),
-        Some(calls[0].call_id.as_str())
-    );
+    assert_eq!(calls[1].request_call_id.as_deref(), Some(calls[0].call_id.as_str()));
     assert!(calls[1].executed && calls[1].call_id != calls[0].call_id);
     let oracle = rig.oracle.clone();
     let records = rig.stop().await;
@@ -59,10 +48,7 @@ async fn a_refused_result_is_withheld_and_must_not_be_repeated() {
     let second: [(Rule, &str); 4] = [
         (|call| deny(call, "leak"), "result_withheld,leak"),
         (ask, "result_withheld,expense.manager"),
-        (
-            |_| Err(DecideError::Unavailable("gone".into())),
-            "result_withheld,pdp_unavailable",
-        ),
+        (|_| Err(DecideError::Unavailable("gone".into())), "result_withheld,pdp_unavailable"),
         (
             |call| {
                 let mut answer = allow(call)?;
@@ -74,11 +60,7 @@ async fn a_refused_result_is_withheld_and_must_not_be_repeated() {
     ];
     for (rule, reasons) in second {
         let whole = move |call: &Call| {
-            if is_response(call) {
-                rule(call)
-            } else {
-                allow_checked(call)
-            }
+            if is_response(call) { rule(call) } else { allow_checked(call) }
         };
         let rig = Rig::start(Oracle::new(whole), |_| json(said("TOP SECRET"))).await;
         let got = rig.post(call("read", "{}")).await;
@@ -96,11 +78,7 @@ async fn a_refused_result_is_withheld_and_must_not_be_repeated() {
 #[tokio::test]
 async fn arguments_are_masked_asked_about_again_and_only_then_forwarded() {
     let rule = |call: &Call| {
-        if call.asks_all() {
-            mask_secret(call)
-        } else {
-            allow(call)
-        }
+        if call.asks_all() { mask_secret(call) } else { allow(call) }
     };
     let rig = Rig::start(Oracle::new(rule), |_| json(said("ok"))).await;
     let got = rig
@@ -113,16 +91,10 @@ async fn arguments_are_masked_asked_about_again_and_only_then_forwarded() {
     let seen = rig.server.seen().pop().unwrap();
     assert!(!seen.headers.contains_key("mcp-param-text"));
     let sent = seen.body;
-    assert_eq!(
-        sent,
-        call("send", r#"{"to":"x", "text":"my [masked] key"}"#)
-    );
+    assert_eq!(sent, call("send", r#"{"to":"x", "text":"my [masked] key"}"#));
     let again = rig.oracle.calls().pop().unwrap();
     assert_eq!(again.questions, [Question::Authz]);
-    assert_eq!(
-        again.context.args.text(),
-        r#"{"to":"x","text":"my [masked] key"}"#
-    );
+    assert_eq!(again.context.args.text(), r#"{"to":"x","text":"my [masked] key"}"#);
     let records = rig.stop().await;
     let forwarded = lictor_pep_core::enforce::digest_of_bytes(&sent);
     assert_eq!(records[0]["forwarded_digest"], forwarded);
@@ -133,11 +105,7 @@ async fn arguments_that_no_longer_fit_after_masking_are_refused() {
     let rule = |call: &Call| {
         if call.asks_all() {
             let mut answer = allow(call)?;
-            oblige(
-                &mut answer,
-                ObligationKind::Mask,
-                r#"{"pointers":["/amount"]}"#,
-            );
+            oblige(&mut answer, ObligationKind::Mask, r#"{"pointers":["/amount"]}"#);
             Ok(answer)
         } else {
             assert_eq!(call.context.args.text(), r#"{"amount":"[masked]"}"#);
@@ -145,10 +113,7 @@ async fn arguments_that_no_longer_fit_after_masking_are_refused() {
         }
     };
     let rig = Rig::start(Oracle::new(rule), |_| json("{}")).await;
-    assert_eq!(
-        rig.post(call("pay", r#"{"amount":900}"#)).await.reasons(),
-        "args_invalid"
-    );
+    assert_eq!(rig.post(call("pay", r#"{"amount":900}"#)).await.reasons(), "args_invalid");
     assert!(rig.server.seen().is_empty());
     let oracle = rig.oracle.clone();
     assert_eq!(outcomes(&rig.stop().await), ["not_sent"]);
@@ -159,18 +124,11 @@ async fn arguments_that_no_longer_fit_after_masking_are_refused() {
 async fn a_mask_that_cannot_be_applied_stops_the_call() {
     let rule = |call: &Call| {
         let mut answer = allow(call)?;
-        oblige(
-            &mut answer,
-            ObligationKind::Mask,
-            r#"{"pointers":["/nowhere"]}"#,
-        );
+        oblige(&mut answer, ObligationKind::Mask, r#"{"pointers":["/nowhere"]}"#);
         Ok(answer)
     };
     let rig = Rig::start(Oracle::new(rule), |_| json("{}")).await;
-    assert_eq!(
-        rig.post(call("pay", "{}")).await.reasons(),
-        "obligation_failed"
-    );
+    assert_eq!(rig.post(call("pay", "{}")).await.reasons(), "obligation_failed");
     assert!(rig.server.seen().is_empty());
     assert_eq!(outcomes(&rig.stop().await), ["not_sent"]);
 }
@@ -179,11 +137,7 @@ async fn a_mask_that_cannot_be_applied_stops_the_call() {
 async fn headers_are_set_as_obliged() {
     let rule = |call: &Call| {
         let mut answer = allow(call)?;
-        oblige(
-            &mut answer,
-            ObligationKind::SetHeader,
-            r#"{"name":"X-Team","value":"eng"}"#,
-        );
+        oblige(&mut answer, ObligationKind::SetHeader, r#"{"name":"X-Team","value":"eng"}"#);
         Ok(answer)
     };
     let rig = Rig::start(Oracle::new(rule), |_| json(said("ok"))).await;
@@ -196,16 +150,9 @@ async fn headers_are_set_as_obliged() {
 #[tokio::test]
 async fn errors_of_the_server_are_looked_at_too() {
     let rule = |call: &Call| {
-        if is_response(call) {
-            mask_secret(call)
-        } else {
-            allow_checked(call)
-        }
+        if is_response(call) { mask_secret(call) } else { allow_checked(call) }
     };
-    let rig = Rig::start(Oracle::new(rule), |_| {
-        answer(500, "text/plain", "crash AKIA")
-    })
-    .await;
+    let rig = Rig::start(Oracle::new(rule), |_| answer(500, "text/plain", "crash AKIA")).await;
     let got = rig.post(call("t", "{}")).await;
     assert_eq!((got.status.as_u16(), got.text()), (500, "crash [masked]"));
 }

@@ -42,12 +42,7 @@ impl Oracle {
     }
 
     pub(crate) fn outcomes(&self) -> Vec<Outcome> {
-        self.settled
-            .lock()
-            .unwrap()
-            .iter()
-            .map(|settle| settle.outcome)
-            .collect()
+        self.settled.lock().unwrap().iter().map(|settle| settle.outcome).collect()
     }
 
     fn ask(&self, call: &Call) -> Result<Answer, DecideError> {

@@ -10,10 +10,7 @@ use crate::server::{json, said};
 
 #[tokio::test]
 async fn a_denial_is_an_error_without_the_operators_details() {
-    let rig = Rig::start(Oracle::new(|call| deny(call, "mail.external")), |_| {
-        json("{}")
-    })
-    .await;
+    let rig = Rig::start(Oracle::new(|call| deny(call, "mail.external")), |_| json("{}")).await;
     let got = rig.post(call("send", "{}")).await;
     assert_eq!((got.status.as_u16(), got.code()), (200, CODE_DENY));
     assert_eq!(got.json()["id"], 1);
@@ -34,13 +31,8 @@ async fn a_denial_can_be_a_tool_result() {
     let rig = Rig::start_with(oracle, |_| json("{}"), change).await;
     let result = rig.post(call("send", "{}")).await.json()["result"].clone();
     assert_eq!(result["isError"], true);
-    assert_eq!(
-        result["_meta"][META_REFUSAL]["reasons"][0]["id"],
-        "mail.external"
-    );
-    let list = rig
-        .post(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#)
-        .await;
+    assert_eq!(result["_meta"][META_REFUSAL]["reasons"][0]["id"], "mail.external");
+    let list = rig.post(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#).await;
     assert_eq!(list.code(), CODE_DENY);
 }
 
@@ -50,10 +42,7 @@ async fn an_ask_names_the_approval() {
     let got = rig.post(call("create", r#"{"amount":900}"#)).await;
     assert_eq!(got.code(), CODE_ASK);
     let approval = got.lictor()["approval"].clone();
-    assert_eq!(
-        (&approval["id"], &approval["count"]),
-        (&"approval-1".into(), &1.into())
-    );
+    assert_eq!((&approval["id"], &approval["count"]), (&"approval-1".into(), &1.into()));
     assert_eq!(approval["approvers"][0], "bob@example.com");
     assert!(got.text().contains("retry the same call after approval"));
     assert!(rig.server.seen().is_empty());
@@ -64,10 +53,7 @@ async fn an_ask_names_the_approval() {
 async fn a_limit_says_when_to_come_back() {
     let rig = Rig::start(Oracle::new(limited), |_| json("{}")).await;
     let got = rig.post(call("create", "{}")).await;
-    assert_eq!(
-        (got.code(), got.reasons().as_str()),
-        (CODE_DENY, "limit.team")
-    );
+    assert_eq!((got.code(), got.reasons().as_str()), (CODE_DENY, "limit.team"));
     assert_eq!(got.lictor()["retry_after_ms"], 2_500);
     assert_eq!(got.headers["retry-after"], "3");
     assert_eq!(got.headers["ratelimit"], "\"team\";r=0;t=3");
@@ -76,33 +62,15 @@ async fn a_limit_says_when_to_come_back() {
 #[tokio::test]
 async fn without_a_good_credential_there_is_a_challenge() {
     let rig = Rig::start(Oracle::new(allow), |_| json("{}")).await;
-    let cases = [
-        ("", "token_missing"),
-        ("Basic abc", "token_missing"),
-        ("Bearer lictor_x_y", "api_key"),
-    ];
+    let cases =
+        [("", "token_missing"), ("Basic abc", "token_missing"), ("Bearer lictor_x_y", "api_key")];
     for (value, id) in cases {
-        let got = rig
-            .post_with(call("send", "{}"), &[("authorization", value)])
-            .await;
-        assert_eq!(
-            (got.status.as_u16(), got.code()),
-            (401, CODE_UNAUTHENTICATED),
-            "{value}"
-        );
-        assert!(
-            got.reasons().starts_with(id) || got.reasons().starts_with("token_"),
-            "{value}"
-        );
+        let got = rig.post_with(call("send", "{}"), &[("authorization", value)]).await;
+        assert_eq!((got.status.as_u16(), got.code()), (401, CODE_UNAUTHENTICATED), "{value}");
+        assert!(got.reasons().starts_with(id) || got.reasons().starts_with("token_"), "{value}");
         let challenge = got.headers["www-authenticate"].to_str().unwrap();
-        assert!(
-            challenge.contains("resource_metadata=\"http://"),
-            "{challenge}"
-        );
-        assert!(
-            challenge.contains("/.well-known/oauth-protected-resource/mcp\""),
-            "{challenge}"
-        );
+        assert!(challenge.contains("resource_metadata=\"http://"), "{challenge}");
+        assert!(challenge.contains("/.well-known/oauth-protected-resource/mcp\""), "{challenge}");
     }
     assert!(rig.oracle.calls().is_empty() && rig.server.seen().is_empty());
     assert_eq!(outcomes(&rig.stop().await), ["denied", "denied", "denied"]);
@@ -112,11 +80,7 @@ async fn without_a_good_credential_there_is_a_challenge() {
 async fn a_stronger_token_can_be_asked_for() {
     let rule = |call: &_| {
         let mut answer = deny(call, "scope.missing")?;
-        oblige(
-            &mut answer,
-            ObligationKind::StepUp,
-            r#"{"scopes":["expense:write"]}"#,
-        );
+        oblige(&mut answer, ObligationKind::StepUp, r#"{"scopes":["expense:write"]}"#);
         Ok(answer)
     };
     let rig = Rig::start(Oracle::new(rule), |_| json("{}")).await;
@@ -130,12 +94,7 @@ async fn a_stronger_token_can_be_asked_for() {
 async fn bodies_that_two_readers_could_read_differently_go_nowhere() {
     let rig = Rig::start(Oracle::new(allow), |_| json("{}")).await;
     let cases = [
-        (
-            r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#,
-            400,
-            -32600,
-            "batch_refused",
-        ),
+        (r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, 400, -32600, "batch_refused"),
         (
             r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","name":"b"}}"#,
             400,
@@ -155,12 +114,7 @@ async fn bodies_that_two_readers_could_read_differently_go_nowhere() {
             "number_inexact",
         ),
         ("{", 400, -32700, "body_invalid"),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"method":"tools/steal"}"#,
-            200,
-            -32601,
-            "method_unknown",
-        ),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"tools/steal"}"#, 200, -32601, "method_unknown"),
     ];
     for (body, status, code, reason) in cases {
         let got = rig.post(body).await;
@@ -169,9 +123,7 @@ async fn bodies_that_two_readers_could_read_differently_go_nowhere() {
     }
     let deep = format!("{}1{}", "[".repeat(65), "]".repeat(65));
     let deep = rig
-        .post(format!(
-            r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{"x":{deep}}}}}"#
-        ))
+        .post(format!(r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{"x":{deep}}}}}"#))
         .await;
     assert_eq!(deep.reasons(), "too_deep");
     assert!(rig.oracle.calls().is_empty() && rig.server.seen().is_empty());
@@ -190,10 +142,7 @@ async fn a_body_is_read_up_to_its_limit() {
     };
     assert_eq!(rig.post(sized(200)).await.text(), said("ok"));
     let got = rig.post(sized(201)).await;
-    assert_eq!(
-        (got.status.as_u16(), got.reasons().as_str()),
-        (413, "body_too_large")
-    );
+    assert_eq!((got.status.as_u16(), got.reasons().as_str()), (413, "body_too_large"));
     assert_eq!(rig.server.seen().len(), 1);
 }
 
@@ -205,10 +154,7 @@ async fn what_this_point_cannot_carry_out_is_denied() {
         Ok(answer)
     };
     let rig = Rig::start(Oracle::new(rule), |_| json("{}")).await;
-    assert_eq!(
-        rig.post(call("t", "{}")).await.reasons(),
-        "obligation_unknown"
-    );
+    assert_eq!(rig.post(call("t", "{}")).await.reasons(), "obligation_unknown");
     assert!(rig.server.seen().is_empty());
 }
 
@@ -218,14 +164,9 @@ async fn web_pages_do_not_reach_the_listener() {
     let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
     for header in [("host", "evil.example"), ("origin", "http://evil.example")] {
         let got = rig.post_with(ping, &[header]).await;
-        assert_eq!(
-            (got.status.as_u16(), got.reasons().as_str()),
-            (403, "origin_refused")
-        );
+        assert_eq!((got.status.as_u16(), got.reasons().as_str()), (403, "origin_refused"));
     }
-    let local = rig
-        .post_with(ping, &[("origin", "http://localhost:3000")])
-        .await;
+    let local = rig.post_with(ping, &[("origin", "http://localhost:3000")]).await;
     assert_eq!(local.status, 200);
     let text = rig.post_with(ping, &[("content-type", "text/plain")]).await;
     assert_eq!(text.reasons(), "body_invalid");
@@ -242,24 +183,31 @@ async fn health_and_metadata_need_no_credential() {
     let rig = Rig::start_with(Oracle::new(allow), |_| json("{}"), change).await;
     assert_eq!(rig.get("/healthz").await.text(), "ok");
     assert_eq!(rig.get("/readyz").await.text(), "ready");
-    for path in [
-        "/.well-known/oauth-protected-resource",
-        "/.well-known/oauth-protected-resource/mcp",
-    ] {
+    for path in
+        ["/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource/mcp"]
+    {
         let metadata = rig.get(path).await.json();
         assert_eq!(metadata["resource"], "https://mcp.example/mcp");
-        assert_eq!(
-            metadata["authorization_servers"][0],
-            "https://issuer.example"
-        );
+        assert_eq!(metadata["authorization_servers"][0], "https://issuer.example");
     }
-    let one = rig
-        .get("/.well-known/oauth-protected-resource/mcp/accounting")
-        .await
-        .json();
+    let one = rig.get("/.well-known/oauth-protected-resource/mcp/accounting").await.json();
     assert_eq!(one["resource"], "https://mcp.example/mcp/accounting");
     let jwks = rig.get("/.well-known/jwks.json").await.json();
     assert_eq!(jwks["keys"][0]["kty"], "OKP");
     rig.audit.close("test").await.unwrap();
     assert_eq!(rig.get("/readyz").await.status, 503);
+}
+
+#[tokio::test]
+async fn metrics_need_a_credential() {
+    let rig = Rig::start(Oracle::new(allow), |_| json(said("ok"))).await;
+    assert_eq!(rig.get("/metrics").await.status, 401);
+    rig.post(call("t", "{}")).await;
+    let request = rig.request(axum::http::Method::GET, "/metrics", &[], "");
+    let got = rig.send(request).await;
+    assert!(
+        got.text().contains("lictor_pep_deeds_total{outcome=\"forwarded\"} 1"),
+        "{}",
+        got.text()
+    );
 }

@@ -17,7 +17,7 @@ use hyper_util::rt::TokioExecutor;
 use lictor_audit::AuditLog;
 use lictor_pep_core::Clock;
 use lictor_pep_core::enforce::digest_of_bytes;
-use lictor_pep_core::setup::{self, AuditConfig, DurabilityMode, IdentityConfig};
+use lictor_pep_core::setup::{self, AuditConfig, DurabilityRule, IdentityConfig};
 use lictor_pep_mcp::{Config, Deps, ServerConfig, serve};
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -92,23 +92,14 @@ impl Rig {
         let dir = tempfile::tempdir().unwrap();
         let server = Server::start(Box::new(reply)).await;
         let mut config = Config {
-            servers: vec![ServerConfig {
-                id: "accounting".into(),
-                url: server.url(),
-            }],
+            servers: vec![ServerConfig { id: "accounting".into(), url: server.url() }],
             decision_budget_ms: BUDGET_MS,
             ..Config::default()
         };
         change(&mut config);
         let (key, other_key, api_keys) = api_keys(dir.path());
-        let identity = IdentityConfig {
-            api_keys: Some(api_keys),
-            ..IdentityConfig::default()
-        };
-        let audit_config = AuditConfig {
-            dir: dir.path().join("audit"),
-            ..AuditConfig::default()
-        };
+        let identity = IdentityConfig { api_keys: Some(api_keys), ..IdentityConfig::default() };
+        let audit_config = AuditConfig { dir: dir.path().join("audit"), ..AuditConfig::default() };
         let clock = Clock::system();
         let keys_dir = dir.path().join("keys");
         let audit = setup::audit_log(&audit_config, "pep-mcp", &keys_dir, &clock).unwrap();
@@ -116,7 +107,7 @@ impl Rig {
             decide: oracle.clone(),
             authenticator: Arc::new(setup::authenticator(&identity).unwrap()),
             audit: audit.clone(),
-            durability: DurabilityMode::default(),
+            durability: DurabilityRule::default(),
             minter: Arc::new(setup::minter(&keys_dir, "http://pep.example").unwrap()),
             clock,
         };
@@ -175,11 +166,7 @@ impl Rig {
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
         let (head, body) = self.begin(request).await.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
-        Answer {
-            status: head.status,
-            headers: head.headers,
-            body,
-        }
+        Answer { status: head.status, headers: head.headers, body }
     }
 
     pub(crate) async fn post(&self, body: impl Into<Bytes>) -> Answer {
@@ -192,13 +179,11 @@ impl Rig {
         body: impl Into<Bytes>,
         headers: &[(&str, &str)],
     ) -> Answer {
-        self.send(self.request(Method::POST, "/mcp", headers, body))
-            .await
+        self.send(self.request(Method::POST, "/mcp", headers, body)).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
-        self.send(self.request(Method::GET, path, &[("authorization", "")], ""))
-            .await
+        self.send(self.request(Method::GET, path, &[("authorization", "")], "")).await
     }
 
     /// Stops and returns the enforcement records.
@@ -212,15 +197,9 @@ impl Rig {
         let mut records = Vec::new();
         for file in std::fs::read_dir(self.dir.path().join("audit")).unwrap() {
             let path = file.unwrap().path();
-            if path
-                .extension()
-                .is_some_and(|extension| extension == "jsonl")
-            {
+            if path.extension().is_some_and(|extension| extension == "jsonl") {
                 let text = std::fs::read_to_string(path).unwrap();
-                records.extend(
-                    text.lines()
-                        .map(|l| serde_json::from_str::<Value>(l).unwrap()),
-                );
+                records.extend(text.lines().map(|l| serde_json::from_str::<Value>(l).unwrap()));
             }
         }
         records.retain(|record| record["kind"] == "enforcement");
@@ -230,10 +209,7 @@ impl Rig {
 
 /// The outcomes of records, in their order.
 pub(crate) fn outcomes(records: &[Value]) -> Vec<&str> {
-    records
-        .iter()
-        .map(|record| record["outcome"].as_str().unwrap())
-        .collect()
+    records.iter().map(|record| record["outcome"].as_str().unwrap()).collect()
 }
 
 /// A `tools/call` of the legacy era.
@@ -244,7 +220,7 @@ pub(crate) fn call(tool: &str, arguments: &str) -> String {
 }
 
 /// Two well-formed API keys of two people, and the file that lets them in.
-fn api_keys(dir: &Path) -> (String, String, PathBuf) {
+pub(crate) fn api_keys(dir: &Path) -> (String, String, PathBuf) {
     let key = |digits: &str| {
         let secret = digits.repeat(32);
         let check = digest_of_bytes(secret.as_bytes());
@@ -261,12 +237,7 @@ fn api_keys(dir: &Path) -> (String, String, PathBuf) {
         record("alice", &alice, "alice@example.com"), record("bob", &bob, "bob@example.com")]});
     let path = dir.join("keys.json");
     let mut options = std::fs::OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)
-        .unwrap();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(&path).unwrap();
     file.write_all(store.to_string().as_bytes()).unwrap();
     (alice, bob, path)
 }

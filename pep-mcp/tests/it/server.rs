@@ -30,18 +30,12 @@ struct Shared {
 
 impl Server {
     pub(crate) async fn start(reply: Reply) -> Self {
-        let shared = Arc::new(Shared {
-            reply,
-            seen: Mutex::default(),
-        });
+        let shared = Arc::new(Shared { reply, seen: Mutex::default() });
         let app = Router::new().fallback(handle).with_state(shared.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self {
-            address,
-            seen: shared,
-        }
+        Self { address, seen: shared }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -56,11 +50,7 @@ impl Server {
 async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap();
-    let seen = Seen {
-        method: parts.method,
-        headers: parts.headers,
-        body,
-    };
+    let seen = Seen { method: parts.method, headers: parts.headers, body };
     shared.seen.lock().unwrap().push(seen.clone());
     (shared.reply)(&seen)
 }
@@ -74,9 +64,7 @@ pub(crate) fn events(text: impl Into<Body>) -> Response<Body> {
 }
 
 pub(crate) fn answer(status: u16, media: &str, text: impl Into<Body>) -> Response<Body> {
-    let builder = Response::builder()
-        .status(status)
-        .header("content-type", media);
+    let builder = Response::builder().status(status).header("content-type", media);
     builder.body(text.into()).unwrap()
 }
 

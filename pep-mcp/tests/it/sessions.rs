@@ -12,44 +12,29 @@ const INITIALIZE: &str =
 
 fn with_session(_: &Seen) -> axum::http::Response<axum::body::Body> {
     let mut response = json(said("ok"));
-    response
-        .headers_mut()
-        .insert("mcp-session-id", "s-1".parse().unwrap());
+    response.headers_mut().insert("mcp-session-id", "s-1".parse().unwrap());
     response
 }
 
 #[tokio::test]
 async fn a_session_is_for_its_maker_only() {
     let rig = Rig::start(Oracle::new(allow), with_session).await;
-    let early = rig
-        .post_with(call("t", "{}"), &[("mcp-session-id", "s-1")])
-        .await;
+    let early = rig.post_with(call("t", "{}"), &[("mcp-session-id", "s-1")]).await;
     assert_eq!(early.status, 404, "nobody made it yet");
     let made = rig.post(INITIALIZE).await;
     assert_eq!(made.headers["mcp-session-id"], "s-1");
-    let mine = rig
-        .post_with(call("t", "{}"), &[("mcp-session-id", "s-1")])
-        .await;
+    let mine = rig.post_with(call("t", "{}"), &[("mcp-session-id", "s-1")]).await;
     assert_eq!(mine.text(), said("ok"));
-    assert_eq!(
-        rig.server.seen().pop().unwrap().headers["mcp-session-id"],
-        "s-1"
-    );
+    assert_eq!(rig.server.seen().pop().unwrap().headers["mcp-session-id"], "s-1");
     let bob = format!("Bearer {}", rig.other_key);
     let stolen = [("mcp-session-id", "s-1"), ("authorization", bob.as_str())];
     let got = rig.post_with(call("t", "{}"), &stolen).await;
-    assert_eq!(
-        (got.status.as_u16(), got.reasons().as_str()),
-        (404, "session_unknown")
-    );
-    let ended = rig
-        .send(rig.request(Method::DELETE, "/mcp", &[("mcp-session-id", "s-1")], ""))
-        .await;
+    assert_eq!((got.status.as_u16(), got.reasons().as_str()), (404, "session_unknown"));
+    let ended =
+        rig.send(rig.request(Method::DELETE, "/mcp", &[("mcp-session-id", "s-1")], "")).await;
     assert_eq!(ended.status, 200);
     assert_eq!(rig.server.seen().pop().unwrap().method, Method::DELETE);
-    let late = rig
-        .post_with(call("t", "{}"), &[("mcp-session-id", "s-1")])
-        .await;
+    let late = rig.post_with(call("t", "{}"), &[("mcp-session-id", "s-1")]).await;
     assert_eq!(late.status, 404);
 }
 
@@ -65,18 +50,10 @@ async fn a_handle_that_was_opened_comes_back_with_the_legacy_session() {
     let rig = Rig::start(Oracle::new(rule), with_session).await;
     let made = rig.post(INITIALIZE).await;
     assert_eq!(made.headers["lictor-session"], "signed-handle");
-    rig.post_with(call("t", "{}"), &[("mcp-session-id", "s-1")])
-        .await;
+    rig.post_with(call("t", "{}"), &[("mcp-session-id", "s-1")]).await;
     let asked = rig.oracle.calls().pop().unwrap();
     assert_eq!(asked.session.unwrap().handle, "signed-handle");
-    assert!(
-        !rig.server
-            .seen()
-            .pop()
-            .unwrap()
-            .headers
-            .contains_key("lictor-session")
-    );
+    assert!(!rig.server.seen().pop().unwrap().headers.contains_key("lictor-session"));
 }
 
 #[tokio::test]
@@ -84,10 +61,7 @@ async fn a_handle_in_the_body_is_read_and_not_forwarded() {
     let rig = Rig::start(Oracle::new(allow), |_| json(said("ok"))).await;
     let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","_meta":{"dev.lictor/session":"HANDLE","progressToken":1}}}"#;
     assert_eq!(rig.post(body).await.text(), said("ok"));
-    assert_eq!(
-        rig.oracle.calls()[0].session.as_ref().unwrap().handle,
-        "HANDLE"
-    );
+    assert_eq!(rig.oracle.calls()[0].session.as_ref().unwrap().handle, "HANDLE");
     let sent = rig.server.seen().pop().unwrap().body;
     assert_eq!(sent, body.replace(r#""dev.lictor/session":"HANDLE","#, ""));
 }

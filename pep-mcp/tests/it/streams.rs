@@ -22,18 +22,14 @@ const PROGRESS: &str =
     r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"message":"half AKIA"}}"#;
 
 /// A body that is fed by the test.
-fn fed() -> (
-    mpsc::UnboundedSender<Bytes>,
-    impl Fn(&Seen) -> axum::http::Response<Body> + Send + Sync,
-) {
+fn fed()
+-> (mpsc::UnboundedSender<Bytes>, impl Fn(&Seen) -> axum::http::Response<Body> + Send + Sync) {
     let (feed, source) = mpsc::unbounded_channel::<Bytes>();
     let source = std::sync::Mutex::new(Some(source));
     let reply = move |_: &Seen| {
         let source = source.lock().unwrap().take().unwrap();
         let stream = tokio_stream::wrappers::UnboundedReceiverStream::new(source);
-        events(Body::from_stream(
-            stream.map(Ok::<_, std::convert::Infallible>),
-        ))
+        events(Body::from_stream(stream.map(Ok::<_, std::convert::Infallible>)))
     };
     (feed, reply)
 }
@@ -52,10 +48,7 @@ async fn events_pass_one_by_one_and_byte_for_byte() {
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     assert_eq!(response.headers()["x-accel-buffering"], "no");
     let mut body = response.into_body();
-    for text in [
-        ": ping\r\n\r\n".to_owned(),
-        format!("id: 1\nretry: 5\ndata:{PROGRESS}\n\n"),
-    ] {
+    for text in [": ping\r\n\r\n".to_owned(), format!("id: 1\nretry: 5\ndata:{PROGRESS}\n\n")] {
         feed.send(text.clone().into()).unwrap();
         assert_eq!(next(&mut body).await, text);
     }
@@ -84,16 +77,10 @@ async fn a_checked_stream_is_masked_event_by_event_at_any_chunking() {
     let text = format!("{}{}", event(PROGRESS), event(&said("key AKIA end")));
     let expected = text.replace("AKIA", "[masked]");
     for size in [1, 7, text.len()] {
-        let chunks: Vec<_> = text
-            .as_bytes()
-            .chunks(size)
-            .map(Bytes::copy_from_slice)
-            .collect();
+        let chunks: Vec<_> = text.as_bytes().chunks(size).map(Bytes::copy_from_slice).collect();
         let reply = move |_: &Seen| {
             let stream = futures::stream::iter(chunks.clone());
-            events(Body::from_stream(
-                stream.map(Ok::<_, std::convert::Infallible>),
-            ))
+            events(Body::from_stream(stream.map(Ok::<_, std::convert::Infallible>)))
         };
         let rig = Rig::start(Oracle::new(mask_secret), reply).await;
         assert_eq!(rig.post(call("t", "{}")).await.text(), expected);
@@ -104,25 +91,13 @@ async fn a_checked_stream_is_masked_event_by_event_at_any_chunking() {
 #[tokio::test]
 async fn a_refused_answer_becomes_an_error_in_the_stream() {
     let rule = |call: &Call| {
-        if is_response(call) {
-            deny(call, "leak")
-        } else {
-            allow_checked(call)
-        }
+        if is_response(call) { deny(call, "leak") } else { allow_checked(call) }
     };
     let text = format!("{}{}", event(PROGRESS), event(&said("TOP SECRET")));
     let rig = Rig::start(Oracle::new(rule), move |_| events(text.clone())).await;
     let got = rig.post(call("t", "{}")).await;
-    assert!(
-        !got.text().contains("TOP SECRET") && !got.text().contains("half"),
-        "{}",
-        got.text()
-    );
-    let data = got
-        .text()
-        .lines()
-        .find_map(|line| line.strip_prefix("data: "))
-        .unwrap();
+    assert!(!got.text().contains("TOP SECRET") && !got.text().contains("half"), "{}", got.text());
+    let data = got.text().lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
     let message: serde_json::Value = serde_json::from_str(data).unwrap();
     assert_eq!(message["id"], 1);
     assert_eq!(message["error"]["data"]["lictor"]["executed"], true);
@@ -136,19 +111,10 @@ async fn what_cannot_be_read_is_never_passed() {
     let text = format!("{foreign}{twice}");
     let rig = Rig::start(Oracle::new(allow), move |_| events(text.clone())).await;
     let got = rig.post(call("t", "{}")).await;
-    assert!(
-        !got.text().contains("OF ANOTHER") && !got.text().contains("TWICE"),
-        "{}",
-        got.text()
-    );
+    assert!(!got.text().contains("OF ANOTHER") && !got.text().contains("TWICE"), "{}", got.text());
     assert!(got.text().contains("result_withheld"));
     let rig = Rig::start(Oracle::new(allow), |_| events(&b"data: \"\xff\"\n\n"[..])).await;
-    assert!(
-        rig.post(call("t", "{}"))
-            .await
-            .text()
-            .contains("result_withheld")
-    );
+    assert!(rig.post(call("t", "{}")).await.text().contains("result_withheld"));
 }
 
 #[tokio::test]
@@ -168,9 +134,7 @@ async fn an_answer_on_the_sessions_stream_belongs_to_its_call() {
             events(format!("id: 9\n{}", event(&said("key AKIA"))))
         } else if body.contains("initialize") {
             let mut response = json(said("ok"));
-            response
-                .headers_mut()
-                .insert("mcp-session-id", "s-1".parse().unwrap());
+            response.headers_mut().insert("mcp-session-id", "s-1".parse().unwrap());
             response
         } else {
             // The server ends the stream of the call and answers on the session's.
@@ -182,31 +146,16 @@ async fn an_answer_on_the_sessions_stream_belongs_to_its_call() {
         if tool { mask_secret(call) } else { allow(call) }
     };
     let rig = Rig::start(Oracle::new(rule), reply).await;
-    rig.post(r#"{"jsonrpc":"2.0","id":0,"method":"initialize"}"#)
-        .await;
+    rig.post(r#"{"jsonrpc":"2.0","id":0,"method":"initialize"}"#).await;
     let session = ("mcp-session-id", "s-1");
-    assert_eq!(
-        rig.post_with(call("t", "{}"), &[session]).await.text(),
-        "id: 8\ndata:\n\n"
-    );
-    let resume = [
-        session,
-        ("last-event-id", "8"),
-        ("accept", "text/event-stream"),
-    ];
-    let got = rig
-        .send(rig.request(Method::GET, "/mcp", &resume, ""))
-        .await;
+    assert_eq!(rig.post_with(call("t", "{}"), &[session]).await.text(), "id: 8\ndata:\n\n");
+    let resume = [session, ("last-event-id", "8"), ("accept", "text/event-stream")];
+    let got = rig.send(rig.request(Method::GET, "/mcp", &resume, "")).await;
     assert!(got.text().contains("key [masked]"), "{}", got.text());
-    let again = rig
-        .send(rig.request(Method::GET, "/mcp", &resume, ""))
-        .await;
+    let again = rig.send(rig.request(Method::GET, "/mcp", &resume, "")).await;
     assert_eq!(again.text(), "", "nobody waits for it any more");
     let records = rig.stop().await;
-    let tool: Vec<_> = records
-        .into_iter()
-        .filter(|r| r["action"] == "tools/call")
-        .collect();
+    let tool: Vec<_> = records.into_iter().filter(|r| r["action"] == "tools/call").collect();
     assert_eq!(outcomes(&tool), ["allowed", "masked"]);
 }
 
@@ -214,9 +163,7 @@ async fn an_answer_on_the_sessions_stream_belongs_to_its_call() {
 async fn a_client_that_hangs_up_leaves_a_record() {
     let (feed, reply) = fed();
     let rig = Rig::start(Oracle::new(allow), reply).await;
-    let response = rig
-        .begin(rig.request(Method::POST, "/mcp", &[], call("t", "{}")))
-        .await;
+    let response = rig.begin(rig.request(Method::POST, "/mcp", &[], call("t", "{}"))).await;
     let mut body = response.into_body();
     feed.send(event(PROGRESS).into()).unwrap();
     assert_eq!(next(&mut body).await, event(PROGRESS));

@@ -18,6 +18,9 @@
     reason = "a test fails by panicking"
 )]
 
+mod bodies;
+mod callers;
 mod dependency_table;
+mod rig;
 mod tidy;
 mod vertical;
