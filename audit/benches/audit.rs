@@ -19,11 +19,7 @@ fn main() {
 }
 
 fn open(dir: &Path) -> AuditLog {
-    let now = || {
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |t| t.as_millis() as i64)
-    };
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_millis() as i64);
     let key = SigningKey::from_bytes(&[1; 32]);
     AuditLog::open(Options::new(dir, "pdp", "bench", key, Arc::new(now))).expect("a new log")
 }
@@ -35,17 +31,14 @@ fn decision(sensitive: usize) -> Entry {
         "x".repeat(200)
     );
     let mut entry = Entry::new(Kind::Decision, 1_764_000_000_000, body);
-    entry.sensitive = (0..sensitive)
-        .map(|n| (format!("/args/{n}"), "\"alice@example.com\"".into()))
-        .collect();
+    entry.sensitive =
+        (0..sensitive).map(|n| (format!("/args/{n}"), "\"alice@example.com\"".into())).collect();
     entry
 }
 
 /// Keeps `in_flight` appends under way until `total` are recorded.
 fn fill(log: &AuditLog, total: usize, in_flight: usize, durability: Durability, sensitive: usize) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     runtime.block_on(async {
         let mut under_way = VecDeque::<JoinHandle<Result<(), AppendError>>>::new();
         let entry = decision(sensitive);
@@ -73,24 +66,16 @@ fn verify_records(bencher: Bencher<'_, '_>, records: usize) {
     fill(&log, records, 1024, Durability::Bounded, 0);
     log.close_blocking("bench").expect("closed");
     let read = |suffix: &str| {
-        let mut files = std::fs::read_dir(dir.path())
-            .expect("listed")
-            .flatten()
-            .map(|e| e.path());
-        let file = files
-            .find(|p| p.extension().is_some_and(|e| e == suffix))
-            .expect("there");
+        let mut files = std::fs::read_dir(dir.path()).expect("listed").flatten().map(|e| e.path());
+        let file = files.find(|p| p.extension().is_some_and(|e| e == suffix)).expect("there");
         std::fs::read(file).expect("read")
     };
     let (log, notes) = (read("jsonl"), read("checkpoints"));
-    bencher
-        .counter(ItemsCount::new(records))
-        .counter(BytesCount::new(log.len()))
-        .bench(|| {
-            let report = verify_bytes(&log, &notes, &VerifyOptions::default());
-            assert!(report.fault.is_none(), "{report:?}");
-            report.records
-        });
+    bencher.counter(ItemsCount::new(records)).counter(BytesCount::new(log.len())).bench(|| {
+        let report = verify_bytes(&log, &notes, &VerifyOptions::default());
+        assert!(report.fault.is_none(), "{report:?}");
+        report.records
+    });
 }
 
 #[divan::bench(args = [(1, 500), (64, 5_000), (1024, 50_000), (4096, 100_000)], sample_count = 3)]
@@ -106,13 +91,5 @@ fn append_bounded(bencher: Bencher<'_, '_>, sensitive: usize) {
     bencher
         .counter(ItemsCount::new(50_000usize))
         .with_inputs(|| tempfile::tempdir().expect("a directory"))
-        .bench_values(|dir| {
-            fill(
-                &open(dir.path()),
-                50_000,
-                1024,
-                Durability::Bounded,
-                sensitive,
-            )
-        });
+        .bench_values(|dir| fill(&open(dir.path()), 50_000, 1024, Durability::Bounded, sensitive));
 }

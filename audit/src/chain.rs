@@ -24,11 +24,7 @@ const PREV: &[u8] = b",\"prev\":\"";
 /// The leaf of a line: `SHA-256(0x00 || line)`, the line without its newline.
 #[must_use]
 pub fn leaf_hash(line: &[u8]) -> Hash {
-    Sha256::new()
-        .chain_update([0u8])
-        .chain_update(line)
-        .finalize()
-        .into()
+    Sha256::new().chain_update([0u8]).chain_update(line).finalize().into()
 }
 
 /// A hash as the bytes of its lowercase hexadecimal text.
@@ -69,9 +65,7 @@ impl Frame {
     /// The frame of the log of `writer` and `epoch`, both already checked to need no escapes.
     pub(crate) fn new(writer: &str, epoch: &str) -> Self {
         let middle = format!("\",\"writer\":\"{writer}\",\"epoch\":\"{epoch}\",\"ts_ms\":");
-        Self {
-            middle: middle.into_bytes(),
-        }
+        Self { middle: middle.into_bytes() }
     }
 
     /// Appends a line without its newline; `rest` begins with the digits of `ts_ms`.
@@ -95,11 +89,7 @@ impl Frame {
         let rest = rest.strip_prefix(PREV)?;
         let (prev_hex, rest) = rest.split_at_checked(HASH_HEX_BYTES)?;
         let rest = rest.strip_prefix(self.middle.as_slice())?;
-        (line.last() == Some(&b'}')).then_some(Head {
-            seq,
-            prev_hex,
-            rest,
-        })
+        (line.last() == Some(&b'}')).then_some(Head { seq, prev_hex, rest })
     }
 }
 

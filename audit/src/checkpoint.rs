@@ -119,12 +119,7 @@ pub(crate) struct StoredNotes<'a> {
 
 /// Splits a `.checkpoints` file into its notes.
 pub(crate) fn split_file(bytes: &[u8]) -> StoredNotes<'_> {
-    let mut found = StoredNotes {
-        notes: Vec::new(),
-        good_bytes: 0,
-        next_line: 1,
-        torn: false,
-    };
+    let mut found = StoredNotes { notes: Vec::new(), good_bytes: 0, next_line: 1, torn: false };
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
         // What is not text ends the part that can be read.
@@ -136,11 +131,7 @@ pub(crate) fn split_file(bytes: &[u8]) -> StoredNotes<'_> {
     };
     let mut rest = text;
     while let Some((note, tail)) = split_note(rest) {
-        found.notes.push(StoredNote {
-            note,
-            offset: found.good_bytes,
-            line: found.next_line,
-        });
+        found.notes.push(StoredNote { note, offset: found.good_bytes, line: found.next_line });
         found.good_bytes += note.len() + 1;
         found.next_line += note.matches('\n').count() as u64 + 1;
         rest = tail;
@@ -205,10 +196,7 @@ mod tests {
         let notes: Vec<_> = (1..4).map(|n| sample(n).sign(&key).unwrap()).collect();
         let file: String = notes.iter().map(|n| format!("{n}\n")).collect();
         let split = split_file(file.as_bytes());
-        assert_eq!(
-            split.notes.iter().map(|n| n.note).collect::<Vec<_>>(),
-            notes
-        );
+        assert_eq!(split.notes.iter().map(|n| n.note).collect::<Vec<_>>(), notes);
         assert!(!split.torn);
         assert_eq!(split.good_bytes, file.len());
         assert_eq!(split.notes[1].line, 9);

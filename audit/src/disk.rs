@@ -35,11 +35,7 @@ impl AppendFile for File {
 /// Real files.
 pub(crate) fn system() -> OpenAppend {
     Arc::new(|path| {
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(FILE_MODE)
-            .open(path)?;
+        let file = OpenOptions::new().create(true).append(true).mode(FILE_MODE).open(path)?;
         Ok(Box::new(file))
     })
 }
@@ -56,11 +52,7 @@ pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
 
 /// Opens a file for locking, creating it if need be.
 pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(FILE_MODE)
-        .open(path)
+    OpenOptions::new().create(true).append(true).mode(FILE_MODE).open(path)
 }
 
 /// Cuts a file to `bytes`, durably.
@@ -80,12 +72,8 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let new = Path::new(&name);
-    let mut file = OpenOptions::new()
-        .create(true)
-        .write(true)
-        .truncate(true)
-        .mode(FILE_MODE)
-        .open(new)?;
+    let mut file =
+        OpenOptions::new().create(true).write(true).truncate(true).mode(FILE_MODE).open(new)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(new, path)?;

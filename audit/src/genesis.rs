@@ -88,9 +88,7 @@ impl Genesis {
     #[must_use]
     pub fn key(&self) -> Option<VerifyingKey> {
         let bytes: [u8; 32] = STANDARD.decode(&self.public_key).ok()?.try_into().ok()?;
-        VerifyingKey::from_bytes(&bytes)
-            .ok()
-            .filter(|key| !key.is_weak())
+        VerifyingKey::from_bytes(&bytes).ok().filter(|key| !key.is_weak())
     }
 }
 

@@ -39,10 +39,8 @@ impl LogName {
     #[must_use]
     pub fn parse(stem: &str) -> Option<Self> {
         let (writer, epoch) = stem.rsplit_once('-')?;
-        (valid_writer(writer) && valid_epoch(epoch)).then(|| Self {
-            writer: writer.to_owned(),
-            epoch: epoch.to_owned(),
-        })
+        (valid_writer(writer) && valid_epoch(epoch))
+            .then(|| Self { writer: writer.to_owned(), epoch: epoch.to_owned() })
     }
 
     /// Path of the records.
@@ -94,16 +92,12 @@ pub fn valid_writer(name: &str) -> bool {
 pub fn valid_deployment(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= MAX_DEPLOYMENT_BYTES
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._/-".contains(&b))
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._/-".contains(&b))
 }
 
 pub(crate) fn valid_epoch(epoch: &str) -> bool {
     epoch.len() == EPOCH_HEX_BYTES
-        && epoch
-            .bytes()
-            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        && epoch.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 /// What a directory holds, each list sorted.
@@ -146,10 +140,7 @@ mod tests {
     fn names_are_read_back() {
         let epoch = "0123456789abcdef0123456789abcdef";
         let name = LogName::parse(&format!("pep-mcp-{epoch}")).unwrap();
-        assert_eq!(
-            (name.writer.as_str(), name.epoch.as_str()),
-            ("pep-mcp", epoch)
-        );
+        assert_eq!((name.writer.as_str(), name.epoch.as_str()), ("pep-mcp", epoch));
         assert_eq!(LogName::parse(&name.to_string()).unwrap(), name);
         for odd in [
             "pdp",

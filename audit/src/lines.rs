@@ -29,10 +29,7 @@ pub(crate) struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self {
-            rest: bytes,
-            offset: 0,
-        }
+        Self { rest: bytes, offset: 0 }
     }
 }
 
@@ -47,11 +44,7 @@ impl<'a> Iterator for Lines<'a> {
             Some((b'\n', head)) => (head, true),
             _ => (whole, false),
         };
-        let line = Line {
-            bytes,
-            offset: self.offset,
-            complete,
-        };
+        let line = Line { bytes, offset: self.offset, complete };
         self.rest = tail;
         self.offset += taken;
         Some(line)
@@ -65,17 +58,10 @@ mod tests {
     #[test]
     fn offsets_and_the_missing_newline_are_kept() {
         let lines: Vec<_> = Lines::new(b"a\n\nbc").collect();
-        let seen: Vec<_> = lines
-            .iter()
-            .map(|l| (l.bytes, l.offset, l.complete, l.end()))
-            .collect();
+        let seen: Vec<_> = lines.iter().map(|l| (l.bytes, l.offset, l.complete, l.end())).collect();
         assert_eq!(
             seen,
-            [
-                (&b"a"[..], 0, true, 2),
-                (&b""[..], 2, true, 3),
-                (&b"bc"[..], 3, false, 5)
-            ]
+            [(&b"a"[..], 0, true, 2), (&b""[..], 2, true, 3), (&b"bc"[..], 3, false, 5)]
         );
         assert_eq!(Lines::new(b"").count(), 0);
     }

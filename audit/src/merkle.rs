@@ -7,12 +7,7 @@ use crate::chain::Hash;
 /// The hash of an inner node: `SHA-256(0x01 || left || right)`.
 #[must_use]
 pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
-    Sha256::new()
-        .chain_update([1u8])
-        .chain_update(left)
-        .chain_update(right)
-        .finalize()
-        .into()
+    Sha256::new().chain_update([1u8]).chain_update(left).chain_update(right).finalize().into()
 }
 
 /// The root of a growing tree, in memory logarithmic in its size.
@@ -49,10 +44,7 @@ impl Frontier {
         let Some((last, wider)) = self.peaks.split_last() else {
             return Sha256::digest([]).into();
         };
-        wider
-            .iter()
-            .rev()
-            .fold(*last, |acc, peak| node_hash(peak, &acc))
+        wider.iter().rev().fold(*last, |acc, peak| node_hash(peak, &acc))
     }
 }
 
@@ -134,11 +126,7 @@ pub fn consistency_proof(leaves: &[Hash], old: usize) -> Option<Vec<Hash>> {
 fn sub_consistency(leaves: &[Hash], old: usize, known: bool) -> Vec<Hash> {
     let halves = split(leaves).filter(|_| old < leaves.len());
     let Some((left, right)) = halves else {
-        return if known {
-            Vec::new()
-        } else {
-            vec![root_of(leaves)]
-        };
+        return if known { Vec::new() } else { vec![root_of(leaves)] };
     };
     let mut proof;
     if old <= left.len() {
@@ -170,11 +158,7 @@ pub fn verify_consistency(
     last >>= shift;
     let mut rest = proof.iter();
     // A complete old tree is its own first hash; it is not sent.
-    let first = if old.is_power_of_two() {
-        Some(old_root)
-    } else {
-        rest.next()
-    };
+    let first = if old.is_power_of_two() { Some(old_root) } else { rest.next() };
     let Some(first) = first else { return false };
     let (mut from_old, mut from_new) = (*first, *first);
     for sibling in rest {
@@ -247,10 +231,7 @@ mod tests {
 
     #[test]
     fn reference_inclusion_path() {
-        let tree: Vec<Hash> = INPUTS
-            .iter()
-            .map(|i| leaf_hash(&hex::decode(i).unwrap()))
-            .collect();
+        let tree: Vec<Hash> = INPUTS.iter().map(|i| leaf_hash(&hex::decode(i).unwrap())).collect();
         let path = inclusion_proof(&tree, 5).unwrap();
         let text: Vec<String> = path.iter().map(hex::encode).collect();
         assert_eq!(

@@ -83,10 +83,7 @@ pub fn sign(text: &str, name: &str, key: &SigningKey) -> Result<String, NoteErro
     fit_name(name).map_err(NoteError::Unfit)?;
     let mut blob = key_id(name, &key.verifying_key()).to_vec();
     blob.extend_from_slice(&key.sign(text.as_bytes()).to_bytes());
-    Ok(format!(
-        "{text}\n\u{2014} {name} {}\n",
-        STANDARD.encode(blob)
-    ))
+    Ok(format!("{text}\n\u{2014} {name} {}\n", STANDARD.encode(blob)))
 }
 
 /// Takes a note apart without checking signatures.
@@ -98,18 +95,11 @@ pub fn parse(note: &str) -> Result<Note<'_>, NoteError> {
     let (body, lines) = note
         .rsplit_once("\n\n")
         .ok_or(malformed("there is no blank line before the signatures"))?;
-    let text = note
-        .get(..=body.len())
-        .ok_or(malformed("there is no text"))?;
+    let text = note.get(..=body.len()).ok_or(malformed("there is no text"))?;
     fit_text(text).map_err(malformed)?;
-    let lines = lines
-        .strip_suffix('\n')
-        .ok_or(malformed("the last signature line is cut"))?;
-    let signatures: Vec<_> = lines
-        .split('\n')
-        .map(parse_signature)
-        .collect::<Result<_, _>>()
-        .map_err(malformed)?;
+    let lines = lines.strip_suffix('\n').ok_or(malformed("the last signature line is cut"))?;
+    let signatures: Vec<_> =
+        lines.split('\n').map(parse_signature).collect::<Result<_, _>>().map_err(malformed)?;
     if signatures.len() > MAX_NOTE_SIGNATURES {
         return Err(malformed("too many signature lines"));
     }
@@ -145,14 +135,10 @@ impl Note<'_> {
             };
             return match key.verify_strict(self.text.as_bytes(), signature) {
                 Ok(()) => Ok(*key),
-                Err(_) => Err(NoteError::BadSignature {
-                    name: name.to_owned(),
-                }),
+                Err(_) => Err(NoteError::BadSignature { name: name.to_owned() }),
             };
         }
-        Err(NoteError::NoSignature {
-            name: name.to_owned(),
-        })
+        Err(NoteError::NoSignature { name: name.to_owned() })
     }
 }
 
@@ -173,10 +159,7 @@ mod tests {
         let good = key(1).verifying_key();
         let both = [key(2).verifying_key(), good];
         assert_eq!(parsed.verify("example.com/log", &both).unwrap(), good);
-        assert!(matches!(
-            parsed.verify("other", &both),
-            Err(NoteError::NoSignature { .. })
-        ));
+        assert!(matches!(parsed.verify("other", &both), Err(NoteError::NoSignature { .. })));
         let wrong = [key(2).verifying_key()];
         assert!(matches!(
             parsed.verify("example.com/log", &wrong),
@@ -201,30 +184,17 @@ mod tests {
 
     #[test]
     fn what_a_note_cannot_carry_is_refused() {
-        for (text, name) in [
-            ("a", "n"),
-            ("a\r\n", "n"),
-            ("a\n", ""),
-            ("a\n", "x y"),
-            ("a\n", "x+y"),
-        ] {
+        for (text, name) in
+            [("a", "n"), ("a\r\n", "n"), ("a\n", ""), ("a\n", "x y"), ("a\n", "x+y")]
+        {
             assert!(
                 matches!(sign(text, name, &key(1)), Err(NoteError::Unfit(_))),
                 "{text:?} {name:?}"
             );
         }
-        for note in [
-            "",
-            "a\n",
-            "a\n\n",
-            "a\n\n\u{2014} n\n",
-            "a\n\n\u{2014} n AAAA\n",
-            "a\n\nx\n",
-        ] {
-            assert!(
-                matches!(parse(note), Err(NoteError::Malformed(_))),
-                "{note:?}"
-            );
+        for note in ["", "a\n", "a\n\n", "a\n\n\u{2014} n\n", "a\n\n\u{2014} n AAAA\n", "a\n\nx\n"]
+        {
+            assert!(matches!(parse(note), Err(NoteError::Malformed(_))), "{note:?}");
         }
     }
 

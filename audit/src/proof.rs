@@ -68,13 +68,8 @@ impl Logs {
     /// # Errors
     /// [`ProofError`] if there is no such record, no checkpoint covers it, or the log is damaged.
     pub fn prove(&self, log: &str, seq: u64) -> Result<Proof, ProofError> {
-        let place = self
-            .place(log)
-            .ok_or_else(|| ProofError::NoLog(log.to_owned()))?;
-        let missing = || ProofError::NoRecord {
-            log: log.to_owned(),
-            seq,
-        };
+        let place = self.place(log).ok_or_else(|| ProofError::NoLog(log.to_owned()))?;
+        let missing = || ProofError::NoRecord { log: log.to_owned(), seq };
         // First what vouches, then the records: the log may be written meanwhile.
         let notes = read(&place.name.checkpoints(&place.dir))?.unwrap_or_default();
         let bytes = read(&place.name.log(&place.dir))?.unwrap_or_default();
@@ -86,10 +81,7 @@ impl Logs {
         let covers = |checkpoint: &Checkpoint| checkpoint.size > seq;
         let (note, checkpoint) = note
             .and_then(|note| Some((note, Checkpoint::parse(note).ok().filter(covers)?)))
-            .ok_or_else(|| ProofError::NotCovered {
-                log: log.to_owned(),
-                seq,
-            })?;
+            .ok_or_else(|| ProofError::NotCovered { log: log.to_owned(), seq })?;
         let size = usize::try_from(checkpoint.size).unwrap_or(usize::MAX);
         let covered = lines.get(..size).unwrap_or_default();
         let leaves: Vec<Hash> = covered.iter().map(|line| leaf_hash(line.bytes)).collect();
@@ -99,9 +91,7 @@ impl Logs {
         }
         let path = inclusion_proof(&leaves, index).ok_or_else(broken)?;
         Ok(Proof {
-            record: std::str::from_utf8(line.bytes)
-                .map_err(|_| broken())?
-                .to_owned(),
+            record: std::str::from_utf8(line.bytes).map_err(|_| broken())?.to_owned(),
             index: seq,
             path: path.iter().map(hex::encode).collect(),
             checkpoint: note.to_owned(),
@@ -120,16 +110,12 @@ pub fn verify_proof(proof: &Proof, trusted: &[VerifyingKey]) -> Result<Record, P
     let path = path.ok_or(ProofError::Wrong("its path has something that is no hash"))?;
     let leaf = leaf_hash(proof.record.as_bytes());
     if !verify_inclusion(&leaf, proof.index, checkpoint.size, &path, &checkpoint.root) {
-        return Err(ProofError::Wrong(
-            "the record is not in the tree that was signed",
-        ));
+        return Err(ProofError::Wrong("the record is not in the tree that was signed"));
     }
     let log = origin_log(&checkpoint.origin);
     let record = Record::read(&log, proof.record.as_bytes());
     let record = record.filter(|record| record.seq == proof.index);
-    record.ok_or(ProofError::Wrong(
-        "the record has another number or is none",
-    ))
+    record.ok_or(ProofError::Wrong("the record has another number or is none"))
 }
 
 /// `<writer>-<epoch>` from an origin.

@@ -91,10 +91,8 @@ impl Record {
 
     fn reveal(&mut self, key: &SideKey, side: &SideLine) {
         for (pointer, sealed) in side.fields.iter().filter(|_| side.key == key.id()) {
-            let value = self
-                .commits
-                .get(pointer)
-                .and_then(|commit| key.open(pointer, sealed, commit));
+            let value =
+                self.commits.get(pointer).and_then(|commit| key.open(pointer, sealed, commit));
             if let Some(text) = value {
                 put(&mut self.body, pointer, &text);
                 self.revealed.insert(pointer.clone(), text);
@@ -154,16 +152,11 @@ impl Logs {
     /// The names of the logs, `<writer>-<epoch>`.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
-        self.places
-            .iter()
-            .map(|place| place.name.to_string())
-            .collect()
+        self.places.iter().map(|place| place.name.to_string()).collect()
     }
 
     pub(crate) fn place(&self, log: &str) -> Option<&Place> {
-        self.places
-            .iter()
-            .find(|place| place.name.to_string() == log)
+        self.places.iter().find(|place| place.name.to_string() == log)
     }
 
     /// Every record for which `wanted` holds, by time; with side values if `reveal`.
@@ -191,9 +184,7 @@ impl Logs {
     /// # Errors
     /// As [`Self::records`].
     pub fn decision(&self, decision_id: &str, reveal: bool) -> Result<Vec<Record>, ReadError> {
-        self.with_text(decision_id, reveal, |record| {
-            record.decision_id() == Some(decision_id)
-        })
+        self.with_text(decision_id, reveal, |record| record.decision_id() == Some(decision_id))
     }
 
     /// The records of a session, by time: those that name it, and those of any log that share a
@@ -218,9 +209,7 @@ impl Logs {
         mut wanted: impl FnMut(&Record) -> bool,
     ) -> Result<Vec<Record>, ReadError> {
         // Text with escapes may stand in the line in several ways.
-        let plain = text
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\');
+        let plain = text.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\');
         self.collect(reveal, |line| !plain || line.contains(text), &mut wanted)
     }
 
@@ -241,10 +230,8 @@ impl Logs {
                     continue;
                 }
                 let record = Record::read(&log, line.bytes);
-                let record = record.ok_or_else(|| ReadError::BadLine {
-                    log: log.clone(),
-                    line: number,
-                })?;
+                let record =
+                    record.ok_or_else(|| ReadError::BadLine { log: log.clone(), line: number })?;
                 if wanted(&record) {
                     found.push(record);
                 }
@@ -267,9 +254,7 @@ fn reveal_all(place: &Place, records: &mut [Record]) -> Result<(), ReadError> {
     let side = read(&place.name.side(&place.dir))?.unwrap_or_default();
     for line in Lines::new(&side).filter_map(|line| read_line(line.bytes)) {
         if let Ok(at) = records.binary_search_by_key(&line.seq, |record| record.seq)
-            && let Some(record) = records
-                .get_mut(at)
-                .filter(|_| line.epoch == place.name.epoch)
+            && let Some(record) = records.get_mut(at).filter(|_| line.epoch == place.name.epoch)
         {
             record.reveal(&key, &line);
         }
@@ -303,14 +288,8 @@ mod tests {
     fn a_line_is_taken_apart() {
         let line = br#"{"seq":3,"prev":"00","writer":"pdp","epoch":"e","ts_ms":7,"kind":"decision","call_id":"c","session":{"handle":"s"}}"#;
         let record = Record::read("pdp-e", line).unwrap();
-        assert_eq!(
-            (record.seq, record.ts_ms, record.kind),
-            (3, 7, Kind::Decision)
-        );
-        assert_eq!(
-            record.body,
-            json!({"call_id": "c", "session": {"handle": "s"}})
-        );
+        assert_eq!((record.seq, record.ts_ms, record.kind), (3, 7, Kind::Decision));
+        assert_eq!(record.body, json!({"call_id": "c", "session": {"handle": "s"}}));
         assert_eq!((record.call_id(), record.session()), (Some("c"), Some("s")));
         assert_eq!(record.decision_id(), None);
         assert!(Record::read("pdp-e", b"{}").is_none());

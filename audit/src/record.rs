@@ -78,10 +78,7 @@ impl Kind {
     /// Whether only the log itself writes this kind.
     #[must_use]
     pub fn is_own(self) -> bool {
-        matches!(
-            self,
-            Kind::Genesis | Kind::Heartbeat | Kind::Close
-        )
+        matches!(self, Kind::Genesis | Kind::Heartbeat | Kind::Close)
     }
 }
 
@@ -115,12 +112,7 @@ impl Entry {
     /// An entry without sensitive values.
     #[must_use]
     pub fn new(kind: Kind, ts_ms: i64, body: impl Into<String>) -> Self {
-        Self {
-            kind,
-            ts_ms,
-            body: body.into(),
-            sensitive: Vec::new(),
-        }
+        Self { kind, ts_ms, body: body.into(), sensitive: Vec::new() }
     }
 
     /// Records a checkpoint of another log, which makes this log a witness of that one.
@@ -221,9 +213,7 @@ pub(crate) fn own_rest(kind: Kind, ts_ms: i64, body: &str) -> Vec<u8> {
 /// A JSON object of strings, in the order given.
 fn object<'a>(members: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let text = |s: &str| serde_json::Value::from(s).to_string();
-    let members: Vec<_> = members
-        .map(|(k, v)| format!("{}:{}", text(k), text(v)))
-        .collect();
+    let members: Vec<_> = members.map(|(k, v)| format!("{}:{}", text(k), text(v))).collect();
     format!("{{{}}}", members.join(","))
 }
 
@@ -247,28 +237,20 @@ fn seal_all<'a>(
                 pointer: pointer.clone(),
                 cause: error.to_string(),
             })?;
-            key.seal(pointer, value, entropy)
-                .ok_or(EntryError::NoEntropy)
+            key.seal(pointer, value, entropy).ok_or(EntryError::NoEntropy)
         })
         .collect()
 }
 
 /// RFC 6901: `/` before every token, `~` only in `~0` and `~1`.
 fn valid_pointer(pointer: &str) -> bool {
-    pointer.starts_with('/')
-        && pointer
-            .split('~')
-            .skip(1)
-            .all(|part| part.starts_with(['0', '1']))
+    pointer.starts_with('/') && pointer.split('~').skip(1).all(|part| part.starts_with(['0', '1']))
 }
 
 /// Checks that the body is one object that any reader can read back, and gives its members.
 fn check_body(body: &str) -> Result<&str, EntryError> {
     let Members = serde_json::from_str(body).map_err(|e| EntryError::Body(e.to_string()))?;
-    let inner = body
-        .trim()
-        .strip_prefix('{')
-        .and_then(|b| b.strip_suffix('}'));
+    let inner = body.trim().strip_prefix('{').and_then(|b| b.strip_suffix('}'));
     Ok(inner.unwrap_or_default().trim())
 }
 
@@ -343,9 +325,7 @@ impl<'de> Visitor<'de> for Members {
         let mut seen = HashSet::new();
         while let Some(name) = members.next_key::<Cow<'de, str>>()? {
             if RESERVED_MEMBERS.contains(&name.as_ref()) {
-                return Err(de::Error::custom(format!(
-                    "`{name}` is written by the log itself"
-                )));
+                return Err(de::Error::custom(format!("`{name}` is written by the log itself")));
             }
             members.next_value::<Skim>()?;
             if let Some(name) = seen.replace(name) {
@@ -361,12 +341,7 @@ mod tests {
     use super::*;
 
     fn prepared(entry: &Entry) -> Result<String, EntryError> {
-        let ready = prepare(
-            entry,
-            0,
-            &SideKey::from_bytes([1; 32]),
-            &crate::entropy::system(),
-        )?;
+        let ready = prepare(entry, 0, &SideKey::from_bytes([1; 32]), &crate::entropy::system())?;
         Ok(String::from_utf8(ready.rest).unwrap())
     }
 
@@ -432,10 +407,7 @@ mod tests {
             prepared(&entry)
         };
         assert!(secret(MAX_SENSITIVE_BYTES).is_ok());
-        assert!(matches!(
-            secret(MAX_SENSITIVE_BYTES + 1),
-            Err(EntryError::TooSensitive(_))
-        ));
+        assert!(matches!(secret(MAX_SENSITIVE_BYTES + 1), Err(EntryError::TooSensitive(_))));
     }
 
     #[test]
@@ -445,13 +417,7 @@ mod tests {
         let line = prepared(&entry).unwrap();
         assert!(line.contains("\"commits\":{\"/args/e~1mail\":\"hmac-sha256:"));
         assert!(!line.contains("alice"));
-        for (pointer, value) in [
-            ("a", "1"),
-            ("", "1"),
-            ("/a~2", "1"),
-            ("/a~", "1"),
-            ("/a", "x"),
-        ] {
+        for (pointer, value) in [("a", "1"), ("", "1"), ("/a~2", "1"), ("/a~", "1"), ("/a", "x")] {
             entry.sensitive = vec![(pointer.into(), value.into())];
             assert!(prepared(&entry).is_err(), "{pointer} {value}");
         }

@@ -63,15 +63,10 @@ impl SideKey {
     /// A key from its bytes.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        let digest = Sha256::new()
-            .chain_update("lictor/side-key/1\0")
-            .chain_update(bytes)
-            .finalize();
+        let digest =
+            Sha256::new().chain_update("lictor/side-key/1\0").chain_update(bytes).finalize();
         let id = digest.iter().take(8).map(|b| format!("{b:02x}")).collect();
-        Self {
-            bytes: Zeroizing::new(bytes),
-            id,
-        }
+        Self { bytes: Zeroizing::new(bytes), id }
     }
 
     /// The name of the key in side lines; says nothing about the key itself.
@@ -131,21 +126,10 @@ impl SideKey {
         let mut plain = Zeroizing::new(blind.to_vec());
         plain.extend_from_slice(value.as_bytes());
         let bound = bound_to(pointer, &commit);
-        let payload = Payload {
-            msg: &plain,
-            aad: &bound,
-        };
+        let payload = Payload { msg: &plain, aad: &bound };
         let mut sealed = nonce.to_vec();
-        sealed.extend(
-            self.cipher()
-                .encrypt(XNonce::from_slice(nonce), payload)
-                .ok()?,
-        );
-        Some(SealedField {
-            pointer,
-            commit,
-            sealed: STANDARD.encode(sealed),
-        })
+        sealed.extend(self.cipher().encrypt(XNonce::from_slice(nonce), payload).ok()?);
+        Some(SealedField { pointer, commit, sealed: STANDARD.encode(sealed) })
     }
 
     /// Opens a sealed value and checks it against the commitment in the line; `None` if it is not
@@ -154,10 +138,7 @@ impl SideKey {
         let sealed = STANDARD.decode(sealed).ok()?;
         let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>()?;
         let bound = bound_to(pointer, commit);
-        let payload = Payload {
-            msg: sealed,
-            aad: &bound,
-        };
+        let payload = Payload { msg: sealed, aad: &bound };
         let plain = self.cipher().decrypt(nonce.into(), payload).ok()?;
         let plain = Zeroizing::new(plain);
         let (blind, value) = plain.split_first_chunk::<BLIND_BYTES>()?;
@@ -175,10 +156,7 @@ fn commitment(blind: &[u8; BLIND_BYTES], pointer: &str, value: &[u8]) -> Option<
     mac.update(pointer.as_bytes());
     mac.update(&[0]);
     mac.update(value);
-    Some(format!(
-        "{COMMIT_PREFIX}{}",
-        hex::encode(mac.finalize().into_bytes())
-    ))
+    Some(format!("{COMMIT_PREFIX}{}", hex::encode(mac.finalize().into_bytes())))
 }
 
 /// Appends the side line of a record; `rest` begins with `"key"`.
@@ -232,19 +210,12 @@ mod tests {
     fn a_value_opens_only_where_it_was_committed_to() {
         let key = SideKey::from_bytes([1; 32]);
         let field = key.seal("/a", "\"x\"", &system()).unwrap();
-        assert_eq!(
-            key.open("/a", &field.sealed, &field.commit).unwrap(),
-            "\"x\""
-        );
+        assert_eq!(key.open("/a", &field.sealed, &field.commit).unwrap(), "\"x\"");
         assert!(key.open("/b", &field.sealed, &field.commit).is_none());
         let other = key.seal("/a", "\"x\"", &system()).unwrap();
         assert_ne!(field.commit, other.commit, "fresh blinding for every field");
         assert!(key.open("/a", &field.sealed, &other.commit).is_none());
-        assert!(
-            SideKey::from_bytes([2; 32])
-                .open("/a", &field.sealed, &field.commit)
-                .is_none()
-        );
+        assert!(SideKey::from_bytes([2; 32]).open("/a", &field.sealed, &field.commit).is_none());
     }
 
     #[test]
@@ -258,11 +229,7 @@ mod tests {
     #[test]
     fn no_random_bytes_means_no_commitment() {
         let none: Entropy = std::sync::Arc::new(|_| false);
-        assert!(
-            SideKey::from_bytes([1; 32])
-                .seal("/a", "1", &none)
-                .is_none()
-        );
+        assert!(SideKey::from_bytes([1; 32]).seal("/a", "1", &none).is_none());
     }
 
     #[test]
@@ -274,10 +241,7 @@ mod tests {
         let made = SideKey::load_or_create(&path, &system()).unwrap();
         let again = SideKey::load_or_create(&path, &system()).unwrap();
         assert_eq!(made.id(), again.id());
-        assert_eq!(
-            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         std::fs::write(&path, "short").unwrap();
         assert!(SideKey::load(&path).is_err());
     }

@@ -137,10 +137,7 @@ impl Tail {
 
     fn accept(&mut self, line: &[u8]) -> Result<Record, TailError> {
         let log = self.name.to_string();
-        let broken = || TailError::Broken {
-            log: log.clone(),
-            line: self.seq + 1,
-        };
+        let broken = || TailError::Broken { log: log.clone(), line: self.seq + 1 };
         let opened = match self.opened.take() {
             Some(opened) => opened,
             None => self.open(line, &log)?,
@@ -161,15 +158,10 @@ impl Tail {
         let genesis = Genesis::read(line).filter(|(name, _)| *name == self.name);
         let read = genesis.and_then(|(_, genesis)| Some((genesis.key()?, genesis)));
         let Some((key, genesis)) = read else {
-            return Err(TailError::Broken {
-                log: log.to_owned(),
-                line: 1,
-            });
+            return Err(TailError::Broken { log: log.to_owned(), line: 1 });
         };
         if !self.trusted.is_empty() && !self.trusted.contains(&key) {
-            return Err(TailError::UntrustedKey {
-                log: log.to_owned(),
-            });
+            return Err(TailError::UntrustedKey { log: log.to_owned() });
         }
         Ok(Opened {
             frame: Frame::new(&self.name.writer, &self.name.epoch),
@@ -190,13 +182,10 @@ impl Tail {
             let verified = Checkpoint::verify(note.note, keys);
             let fits = verified.and_then(|(checkpoint, _)| {
                 let own = checkpoint.origin == opened.origin;
-                own.then_some(checkpoint)
-                    .ok_or(NoteError::Malformed("it is about another log"))
+                own.then_some(checkpoint).ok_or(NoteError::Malformed("it is about another log"))
             });
-            let checkpoint = fits.map_err(|cause| TailError::Checkpoint {
-                log: self.name.to_string(),
-                cause,
-            })?;
+            let checkpoint =
+                fits.map_err(|cause| TailError::Checkpoint { log: self.name.to_string(), cause })?;
             self.ahead.push(checkpoint);
         }
         self.notes_offset += stored.good_bytes as u64;
@@ -209,17 +198,10 @@ impl Tail {
     }
 
     fn hold_against(&mut self, checkpoint: &Checkpoint) -> Result<(), TailError> {
-        let mismatch = || TailError::RootMismatch {
-            log: self.name.to_string(),
-            size: checkpoint.size,
-        };
-        let more = checkpoint
-            .size
-            .checked_sub(self.frontier.size())
-            .ok_or_else(mismatch)?;
-        let more = usize::try_from(more)
-            .unwrap_or(usize::MAX)
-            .min(self.pending.len());
+        let mismatch =
+            || TailError::RootMismatch { log: self.name.to_string(), size: checkpoint.size };
+        let more = checkpoint.size.checked_sub(self.frontier.size()).ok_or_else(mismatch)?;
+        let more = usize::try_from(more).unwrap_or(usize::MAX).min(self.pending.len());
         for leaf in self.pending.drain(..more) {
             self.frontier.push(leaf);
         }
@@ -243,9 +225,7 @@ fn read_from(path: &Path, offset: u64) -> Result<Vec<u8>, TailError> {
     };
     file.seek(SeekFrom::Start(offset)).map_err(failed)?;
     let mut bytes = Vec::new();
-    file.take(MAX_POLL_BYTES)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
+    file.take(MAX_POLL_BYTES).read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)
 }
 
@@ -261,11 +241,7 @@ impl DirTail {
     /// Follows the logs of `dir` from their first records.
     #[must_use]
     pub fn new(dir: PathBuf, trusted: &[VerifyingKey]) -> Self {
-        Self {
-            dir,
-            trusted: trusted.to_vec(),
-            tails: BTreeMap::new(),
-        }
+        Self { dir, trusted: trusted.to_vec(), tails: BTreeMap::new() }
     }
 
     /// Appends the records that were added since the last call to `out`, log by log.

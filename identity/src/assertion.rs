@@ -85,10 +85,7 @@ impl AssertionMinter {
     /// # Errors
     /// [`AssertionError::Key`], or an `issuer` that is not a name.
     pub fn new(private_pem: &str, issuer: &str) -> Result<Self, AssertionError> {
-        Self::from_key(
-            keys::parse_signing(private_pem, "the assertion key")?,
-            issuer,
-        )
+        Self::from_key(keys::parse_signing(private_pem, "the assertion key")?, issuer)
     }
 
     /// A minter with a loaded key.
@@ -100,12 +97,7 @@ impl AssertionMinter {
         let kid = keys::key_id(&key.verifying_key());
         let header = json!({"alg": "EdDSA", "kid": kid, "typ": "at+jwt"});
         let header = URL_SAFE_NO_PAD.encode(header.to_string());
-        Ok(Self {
-            key,
-            kid,
-            issuer: issuer.to_owned(),
-            header,
-        })
+        Ok(Self { key, kid, issuer: issuer.to_owned(), header })
     }
 
     /// The key's short name, as in the header of every assertion.

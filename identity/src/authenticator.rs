@@ -44,11 +44,7 @@ impl Authenticator {
         settings.check()?;
         let by_name = |issuer: IssuerSettings| (issuer.iss.clone(), issuer);
         Ok(Self {
-            issuers: settings
-                .issuers
-                .into_iter()
-                .map(by_name)
-                .collect::<HashMap<_, _>>(),
+            issuers: settings.issuers.into_iter().map(by_name).collect::<HashMap<_, _>>(),
             api_keys: settings.api_keys,
             tenant: settings.tenant,
             tokens: DoorTokens::default(),
@@ -82,10 +78,9 @@ impl Authenticator {
     ) -> Result<Identity, AuthError> {
         match presented {
             Presented::Missing | Presented::Bearer("") => Err(AuthError::TokenMissing),
-            Presented::Peer { uid } => self
-                .peers
-                .identity(uid, &self.tenant)
-                .ok_or(AuthError::PeerUnknown { uid }),
+            Presented::Peer { uid } => {
+                self.peers.identity(uid, &self.tenant).ok_or(AuthError::PeerUnknown { uid })
+            }
             Presented::Bearer(text) if text.len() > TOKEN_MAX_BYTES => {
                 Err(AuthError::TokenTooLarge { bytes: text.len() })
             }
@@ -110,15 +105,9 @@ impl Authenticator {
     fn api_key(&self, key: &str, digest: &Digest, now_ms: i64) -> Result<Identity, AuthError> {
         if !text::is_well_formed(key) {
             let why = "its check digits are wrong; was it copied whole?";
-            return Err(AuthError::TokenMalformed {
-                part: "API key",
-                why,
-            });
+            return Err(AuthError::TokenMalformed { part: "API key", why });
         }
-        let record = self
-            .api_keys
-            .as_ref()
-            .and_then(|store| store.by_digest(digest));
+        let record = self.api_keys.as_ref().and_then(|store| store.by_digest(digest));
         record.ok_or(AuthError::ApiKeyUnknown)?.identity(now_ms)
     }
 

@@ -44,12 +44,7 @@ impl TokenCache {
     fn shard(&self, digest: &Digest) -> Option<MutexGuard<'_, Shard>> {
         let index = usize::from(*digest.first()?) % SHARDS;
         // A panic between two map operations leaves the map whole.
-        Some(
-            self.shards
-                .get(index)?
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        )
+        Some(self.shards.get(index)?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn get(&self, digest: &Digest, now_ms: i64) -> Option<Arc<Identity>> {
@@ -70,9 +65,7 @@ impl TokenCache {
             return;
         }
         let age_end_ms = now_ms.saturating_add(CACHE_MAX_AGE_MS);
-        let until_ms = identity
-            .expires_ms
-            .map_or(age_end_ms, |end| end.min(age_end_ms));
+        let until_ms = identity.expires_ms.map_or(age_end_ms, |end| end.min(age_end_ms));
         let Some(mut shard) = self.shard(&digest) else {
             return;
         };
@@ -82,22 +75,12 @@ impl TokenCache {
         if shard.len() >= SHARD_MAX_ENTRIES {
             shard.clear();
         }
-        shard.insert(
-            digest,
-            Entry {
-                identity,
-                verified_ms: now_ms,
-                until_ms,
-            },
-        );
+        shard.insert(digest, Entry { identity, verified_ms: now_ms, until_ms });
     }
 
     #[cfg(test)]
     fn len(&self) -> usize {
-        self.shards
-            .iter()
-            .map(|shard| shard.lock().unwrap().len())
-            .sum()
+        self.shards.iter().map(|shard| shard.lock().unwrap().len()).sum()
     }
 }
 

@@ -78,7 +78,9 @@ pub enum ConfigError {
         error: ApiKeyError,
     },
     /// Not an algorithm that we verify.
-    #[error("issuer `{iss}`: `{name}` is not a signature algorithm we verify: use EdDSA, ES256, RS256, PS256 or their longer forms")]
+    #[error(
+        "issuer `{iss}`: `{name}` is not a signature algorithm we verify: use EdDSA, ES256, RS256, PS256 or their longer forms"
+    )]
     Algorithm {
         /// Which issuer.
         iss: String,
@@ -101,13 +103,11 @@ impl IdentityConfig {
     /// # Errors
     /// [`ConfigError`] names the file and what is wrong with it.
     pub fn load(&self) -> Result<Settings, ConfigError> {
-        let mut settings = Settings::default();
-        settings.issuers = self.issuers.iter().map(IssuerConfig::load).collect::<Result<_, _>>()?;
-        settings.api_keys = self.api_keys.as_deref().map(api_keys).transpose()?;
-        if let Some(tenant) = &self.tenant {
-            settings.tenant.clone_from(tenant);
-        }
-        Ok(settings)
+        Ok(Settings {
+            issuers: self.issuers.iter().map(IssuerConfig::load).collect::<Result<_, _>>()?,
+            api_keys: self.api_keys.as_deref().map(api_keys).transpose()?,
+            tenant: self.tenant.clone().unwrap_or_else(|| Settings::default().tenant),
+        })
     }
 }
 
@@ -171,7 +171,9 @@ mod tests {
         let mut config: IdentityConfig = serde_json::from_str(text).unwrap();
         config.take_paths_from(Path::new("/etc/lictor"));
         let error = config.load().unwrap_err();
-        assert!(matches!(&error, ConfigError::JwksUrl(url) if url == "https://issuer.example/jwks"));
+        assert!(
+            matches!(&error, ConfigError::JwksUrl(url) if url == "https://issuer.example/jwks")
+        );
     }
 
     #[test]

@@ -26,10 +26,7 @@ pub(crate) fn credential(kind: CredentialKind, parts: &[&[u8]]) -> Credential {
     }
     let digest = hash.finalize();
     let kept: Vec<u8> = digest.iter().take(CREDENTIAL_ID_BYTES).copied().collect();
-    Credential {
-        kind,
-        id: format!("sha256:{}", hex::encode(kept)),
-    }
+    Credential { kind, id: format!("sha256:{}", hex::encode(kept)) }
 }
 
 #[cfg(test)]
@@ -41,9 +38,6 @@ mod tests {
         let id = |parts: &[&[u8]]| credential(CredentialKind::Jwt, parts).id;
         assert_ne!(id(&[b"ab", b"c"]), id(&[b"a", b"bc"]));
         assert_ne!(id(&[b"ab"]), id(&[b"ab", b""]));
-        assert_eq!(
-            id(&[b"ab"]).len(),
-            "sha256:".len() + 2 * CREDENTIAL_ID_BYTES
-        );
+        assert_eq!(id(&[b"ab"]).len(), "sha256:".len() + 2 * CREDENTIAL_ID_BYTES);
     }
 }

@@ -44,14 +44,10 @@ pub enum DoorError {
 
 fn check_roles(who: &str, roles: &[Role]) -> Result<(), DoorError> {
     if roles.is_empty() {
-        return Err(DoorError::RolesEmpty {
-            who: who.to_owned(),
-        });
+        return Err(DoorError::RolesEmpty { who: who.to_owned() });
     }
     if roles.contains(&Role::Approver) {
-        return Err(DoorError::NotAPerson {
-            who: who.to_owned(),
-        });
+        return Err(DoorError::NotAPerson { who: who.to_owned() });
     }
     Ok(())
 }
@@ -82,18 +78,14 @@ impl DoorTokens {
         if self.find(&digest).is_some() {
             return Err(DoorError::TokenTwice);
         }
-        self.entries.push(DoorToken {
-            digest,
-            roles: roles.to_vec(),
-        });
+        self.entries.push(DoorToken { digest, roles: roles.to_vec() });
         Ok(())
     }
 
     /// The roles of a presented token.
     #[must_use]
     pub fn roles_of(&self, presented: &str) -> Option<&[Role]> {
-        self.find(&digest_of(presented))
-            .map(|entry| entry.roles.as_slice())
+        self.find(&digest_of(presented)).map(|entry| entry.roles.as_slice())
     }
 
     /// Compares with every entry, each in constant time: these tokens may be
@@ -125,9 +117,7 @@ impl PeerRoles {
     /// The default: the user id that the process runs as is operator and auditor.
     #[must_use]
     pub fn own(uid: u32) -> Self {
-        Self {
-            roles: BTreeMap::from([(uid, vec![Role::Operator, Role::Auditor])]),
-        }
+        Self { roles: BTreeMap::from([(uid, vec![Role::Operator, Role::Auditor])]) }
     }
 
     /// Sets the roles of a user id.
@@ -143,10 +133,7 @@ impl PeerRoles {
     pub(crate) fn identity(&self, uid: u32, tenant: &str) -> Option<Identity> {
         let roles = self.roles.get(&uid)?;
         // A user id is no secret and says more than its digest.
-        let credential = Credential {
-            kind: CredentialKind::Peer,
-            id: format!("uid:{uid}"),
-        };
+        let credential = Credential { kind: CredentialKind::Peer, id: format!("uid:{uid}") };
         Some(nobody(tenant, credential, roles))
     }
 }
@@ -175,17 +162,8 @@ mod tests {
         tokens.add(&a, &[Role::Pep]).unwrap();
         tokens.add(&b, &[Role::Operator, Role::Auditor]).unwrap();
         assert_eq!(tokens.roles_of(&a), Some(&[Role::Pep][..]));
-        assert_eq!(
-            tokens.roles_of(&b),
-            Some(&[Role::Operator, Role::Auditor][..])
-        );
-        for other in [
-            "",
-            "a",
-            &"a".repeat(31),
-            &format!("{a}a"),
-            &format!("{a}\n"),
-        ] {
+        assert_eq!(tokens.roles_of(&b), Some(&[Role::Operator, Role::Auditor][..]));
+        for other in ["", "a", &"a".repeat(31), &format!("{a}a"), &format!("{a}\n")] {
             assert_eq!(tokens.roles_of(other), None, "{other:?}");
         }
         assert_eq!(tokens.add(&a, &[Role::Auditor]), Err(DoorError::TokenTwice));
@@ -197,29 +175,14 @@ mod tests {
         let mut tokens = DoorTokens::default();
         let short = "a".repeat(DOOR_TOKEN_MIN_BYTES - 1);
         let bytes = short.len();
-        assert_eq!(
-            tokens.add(&short, &[Role::Pep]),
-            Err(DoorError::TokenShort { bytes })
-        );
+        assert_eq!(tokens.add(&short, &[Role::Pep]), Err(DoorError::TokenShort { bytes }));
         let token = "a".repeat(DOOR_TOKEN_MIN_BYTES);
-        assert!(matches!(
-            tokens.add(&token, &[]),
-            Err(DoorError::RolesEmpty { .. })
-        ));
+        assert!(matches!(tokens.add(&token, &[]), Err(DoorError::RolesEmpty { .. })));
         let mixed = [Role::Pep, Role::Approver];
-        assert!(matches!(
-            tokens.add(&token, &mixed),
-            Err(DoorError::NotAPerson { .. })
-        ));
+        assert!(matches!(tokens.add(&token, &mixed), Err(DoorError::NotAPerson { .. })));
         let mut peers = PeerRoles::own(1);
-        assert!(matches!(
-            peers.set(2, &mixed),
-            Err(DoorError::NotAPerson { .. })
-        ));
-        assert!(matches!(
-            peers.set(2, &[]),
-            Err(DoorError::RolesEmpty { .. })
-        ));
+        assert!(matches!(peers.set(2, &mixed), Err(DoorError::NotAPerson { .. })));
+        assert!(matches!(peers.set(2, &[]), Err(DoorError::RolesEmpty { .. })));
         assert_eq!(peers, PeerRoles::own(1));
     }
 }

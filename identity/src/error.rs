@@ -166,16 +166,11 @@ impl AuthError {
     }
 
     pub(crate) fn claim_missing(claim: &str) -> Self {
-        Self::ClaimMissing {
-            claim: shown(claim),
-        }
+        Self::ClaimMissing { claim: shown(claim) }
     }
 
     pub(crate) fn claim_invalid(claim: &str, why: &'static str) -> Self {
-        Self::ClaimInvalid {
-            claim: shown(claim),
-            why,
-        }
+        Self::ClaimInvalid { claim: shown(claim), why }
     }
 
     /// The scanner's own message may repeat parts of the text; this one does not.
@@ -194,11 +189,8 @@ impl AuthError {
 /// A caller's text, shortened and with control characters escaped, fit for a log.
 pub(crate) fn shown(text: &str) -> String {
     let mut chars = text.chars();
-    let mut out: String = chars
-        .by_ref()
-        .take(SHOWN_MAX_CHARS)
-        .flat_map(char::escape_debug)
-        .collect();
+    let mut out: String =
+        chars.by_ref().take(SHOWN_MAX_CHARS).flat_map(char::escape_debug).collect();
     if chars.next().is_some() {
         out.push('…');
     }
@@ -212,10 +204,7 @@ mod tests {
     #[test]
     fn shown_text_is_short_and_holds_no_control_characters() {
         assert_eq!(shown("a\nb\u{1b}"), "a\\nb\\u{1b}");
-        assert_eq!(
-            shown(&"x".repeat(SHOWN_MAX_CHARS)),
-            "x".repeat(SHOWN_MAX_CHARS)
-        );
+        assert_eq!(shown(&"x".repeat(SHOWN_MAX_CHARS)), "x".repeat(SHOWN_MAX_CHARS));
         let long = shown(&"x".repeat(SHOWN_MAX_CHARS + 1));
         assert_eq!(long.chars().count(), SHOWN_MAX_CHARS + 1);
         assert!(long.ends_with('…'));

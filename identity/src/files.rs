@@ -78,11 +78,7 @@ pub enum FileError {
 
 fn failed(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> FileError {
     let path = path.to_owned();
-    move |source| FileError::Io {
-        path,
-        action,
-        source,
-    }
+    move |source| FileError::Io { path, action, source }
 }
 
 /// Random bytes from the system.
@@ -116,19 +112,14 @@ fn read(path: &Path, forbidden: u32) -> Result<Zeroizing<String>, FileError> {
     // Opening a pipe would wait for its other end.
     let before = fs::metadata(path).map_err(failed(path, "read"))?;
     if !before.is_file() {
-        return Err(FileError::NotAFile {
-            path: path.to_owned(),
-        });
+        return Err(FileError::NotAFile { path: path.to_owned() });
     }
     let file = File::open(path).map_err(failed(path, "read"))?;
     // Of the open file, so that what is checked is what is read.
     let metadata = file.metadata().map_err(failed(path, "read"))?;
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & forbidden != 0 {
-        return Err(FileError::OpenToOthers {
-            path: path.to_owned(),
-            mode,
-        });
+        return Err(FileError::OpenToOthers { path: path.to_owned(), mode });
     }
     // The whole capacity at once: growing would leave copies of a secret behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_MAX_BYTES.min(4096)));
@@ -136,21 +127,15 @@ fn read(path: &Path, forbidden: u32) -> Result<Zeroizing<String>, FileError> {
         bytes.reserve(size.min(FILE_MAX_BYTES) + 1);
     }
     let limit = FILE_MAX_BYTES as u64 + 1;
-    file.take(limit)
-        .read_to_end(&mut bytes)
-        .map_err(failed(path, "read"))?;
+    file.take(limit).read_to_end(&mut bytes).map_err(failed(path, "read"))?;
     if bytes.len() > FILE_MAX_BYTES {
-        return Err(FileError::TooLarge {
-            path: path.to_owned(),
-        });
+        return Err(FileError::TooLarge { path: path.to_owned() });
     }
     match String::from_utf8(std::mem::take(&mut *bytes)) {
         Ok(text) => Ok(Zeroizing::new(text)),
         Err(error) => {
             drop(Zeroizing::new(error.into_bytes()));
-            Err(FileError::NotText {
-                path: path.to_owned(),
-            })
+            Err(FileError::NotText { path: path.to_owned() })
         }
     }
 }
@@ -162,11 +147,7 @@ fn read(path: &Path, forbidden: u32) -> Result<Zeroizing<String>, FileError> {
 /// [`FileError::Io`].
 pub fn ensure_directory(path: &Path) -> Result<(), FileError> {
     let mut builder = DirBuilder::new();
-    builder
-        .recursive(true)
-        .mode(DIRECTORY_MODE)
-        .create(path)
-        .map_err(failed(path, "created"))
+    builder.recursive(true).mode(DIRECTORY_MODE).create(path).map_err(failed(path, "created"))
 }
 
 /// Creates a file that only its owner can read (mode 0600).
@@ -201,14 +182,8 @@ pub fn replace_private(path: &Path, text: &str) -> Result<(), FileError> {
 fn create(path: &Path, text: &str, mode: u32) -> Result<(), FileError> {
     let draft = Draft::write(path, text, mode)?;
     fs::hard_link(&draft.path, path).map_err(|source| match source.kind() {
-        io::ErrorKind::AlreadyExists => FileError::Exists {
-            path: path.to_owned(),
-        },
-        _ => FileError::Io {
-            path: path.to_owned(),
-            action: "created",
-            source,
-        },
+        io::ErrorKind::AlreadyExists => FileError::Exists { path: path.to_owned() },
+        _ => FileError::Io { path: path.to_owned(), action: "created", source },
     })?;
     drop(draft);
     sync_directory(path)
@@ -232,8 +207,7 @@ impl Draft {
             .open(&path)
             .map_err(failed(wanted, "created"))?;
         let draft = Self { path };
-        file.write_all(text.as_bytes())
-            .map_err(failed(wanted, "written"))?;
+        file.write_all(text.as_bytes()).map_err(failed(wanted, "written"))?;
         file.sync_all().map_err(failed(wanted, "written"))?;
         Ok(draft)
     }
@@ -248,17 +222,13 @@ impl Drop for Draft {
 }
 
 fn directory_of(path: &Path) -> &Path {
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     parent.unwrap_or(Path::new("."))
 }
 
 fn sync_directory(path: &Path) -> Result<(), FileError> {
     let parent = directory_of(path);
-    File::open(parent)
-        .and_then(|dir| dir.sync_all())
-        .map_err(failed(parent, "synchronised"))
+    File::open(parent).and_then(|dir| dir.sync_all()).map_err(failed(parent, "synchronised"))
 }
 
 /// The bearer token in the file, generated into it (0600, its directory 0700) where
@@ -272,10 +242,8 @@ pub fn ensure_token_file(path: &Path) -> Result<Secret, FileError> {
     if !path.exists() {
         ensure_directory(directory_of(path))?;
         let secret = Zeroizing::new(random::<TOKEN_RANDOM_BYTES>()?);
-        let line = Zeroizing::new(format!(
-            "{DOOR_TOKEN_PREFIX}{}\n",
-            hex::encode(secret.as_slice())
-        ));
+        let line =
+            Zeroizing::new(format!("{DOOR_TOKEN_PREFIX}{}\n", hex::encode(secret.as_slice())));
         match create_private(path, &line) {
             Ok(()) | Err(FileError::Exists { .. }) => {}
             Err(error) => return Err(error),

@@ -169,9 +169,7 @@ impl Jwks {
         };
         let entries = list.items();
         if entries.len() > JWKS_MAX_KEYS {
-            return Err(JwksError::TooMany {
-                count: entries.len(),
-            });
+            return Err(JwksError::TooMany { count: entries.len() });
         }
         let mut keys: Vec<Key> = Vec::new();
         for (index, entry) in entries.iter().enumerate() {
@@ -183,11 +181,7 @@ impl Jwks {
             }
             keys.push(key);
         }
-        if keys.is_empty() {
-            Err(JwksError::NoneUsable)
-        } else {
-            Ok(Self { keys })
-        }
+        if keys.is_empty() { Err(JwksError::NoneUsable) } else { Ok(Self { keys }) }
     }
 
     pub(crate) fn by_kid(&self, kid: &str) -> Option<&Key> {
@@ -246,9 +240,7 @@ impl Key {
 
 /// `use` and `key_ops` allow verification, or are absent.
 fn for_signatures(entry: &Node) -> bool {
-    let by_use = entry
-        .get("use")
-        .is_none_or(|value| value.as_str() == Some("sig"));
+    let by_use = entry.get("use").is_none_or(|value| value.as_str() == Some("sig"));
     let by_ops = entry
         .get("key_ops")
         .is_none_or(|ops| ops.items().iter().any(|op| op.as_str() == Some("verify")));
@@ -271,19 +263,12 @@ fn verifiers(entry: &Node) -> Result<Option<Vec<(Algorithm, Verifier)>>, &'stati
 }
 
 fn bytes(entry: &Node, name: &str) -> Result<Vec<u8>, &'static str> {
-    let text = entry
-        .get(name)
-        .and_then(Node::as_str)
-        .ok_or("a number of the key is missing")?;
-    URL_SAFE_NO_PAD
-        .decode(text)
-        .map_err(|_| "a number of the key is not base64url without padding")
+    let text = entry.get(name).and_then(Node::as_str).ok_or("a number of the key is missing")?;
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| "a number of the key is not base64url without padding")
 }
 
 fn ed25519(entry: &Node) -> Result<Vec<(Algorithm, Verifier)>, &'static str> {
-    let x: [u8; 32] = bytes(entry, "x")?
-        .try_into()
-        .map_err(|_| "`x` is not 32 bytes")?;
+    let x: [u8; 32] = bytes(entry, "x")?.try_into().map_err(|_| "`x` is not 32 bytes")?;
     let key = VerifyingKey::from_bytes(&x).map_err(|_| "`x` is not a point of the curve")?;
     if key.is_weak() {
         return Err("it has small order, so its signatures prove nothing");
@@ -327,9 +312,7 @@ fn rsa(entry: &Node) -> Result<Vec<(Algorithm, Verifier)>, &'static str> {
         return Err("`n` must have 2048 to 8192 bits");
     }
     let exponent = match e.len() {
-        1..=4 => e
-            .iter()
-            .fold(0u64, |sum, byte| (sum << 8) | u64::from(*byte)),
+        1..=4 => e.iter().fold(0u64, |sum, byte| (sum << 8) | u64::from(*byte)),
         _ => 0,
     };
     if exponent < RSA_MIN_EXPONENT || exponent % 2 == 0 {
@@ -337,9 +320,7 @@ fn rsa(entry: &Node) -> Result<Vec<(Algorithm, Verifier)>, &'static str> {
     }
     let parts = RsaPublicKeyComponents { n, e };
     let parse = |(alg, params): (Algorithm, &'static RsaParameters)| {
-        let key = parts
-            .to_parsed_public_key(params)
-            .map_err(|_| "it is not an RSA key")?;
+        let key = parts.to_parsed_public_key(params).map_err(|_| "it is not an RSA key")?;
         Ok((alg, Verifier::Other(key)))
     };
     RSA_ALGORITHMS.into_iter().map(parse).collect()

@@ -19,10 +19,7 @@ fn rsa_key(bits: usize, e: &str) -> String {
     if !bits.is_multiple_of(8) {
         n[0] = 0xff >> (8 - bits % 8);
     }
-    format!(
-        "{{\"kty\":\"RSA\",\"n\":\"{}\",\"e\":\"{e}\"}}",
-        URL_SAFE_NO_PAD.encode(n)
-    )
+    format!("{{\"kty\":\"RSA\",\"n\":\"{}\",\"e\":\"{e}\"}}", URL_SAFE_NO_PAD.encode(n))
 }
 
 #[test]
@@ -60,9 +57,7 @@ fn keys_for_other_ends_are_passed_over() {
 fn keys_that_prove_nothing_are_refused() {
     let zero = URL_SAFE_NO_PAD.encode([0u8; 32]);
     assert_eq!(
-        why(&format!(
-            "{{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"{zero}\"}}"
-        )),
+        why(&format!("{{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"{zero}\"}}")),
         "it has small order, so its signatures prove nothing"
     );
     let off_curve =
@@ -82,46 +77,28 @@ fn rsa_sizes_end_where_they_say() {
         assert!(why(&rsa_key(bits, "AQAB")).contains("bits"), "{bits}");
     }
     for exponent in ["Aw", "", "AQAA", "AQAAAAE"] {
-        assert!(
-            why(&rsa_key(RSA_MIN_BITS, exponent)).contains("`e`"),
-            "{exponent}"
-        );
+        assert!(why(&rsa_key(RSA_MIN_BITS, exponent)).contains("`e`"), "{exponent}");
     }
 }
 
 #[test]
 fn the_set_itself_is_bounded_and_unambiguous() {
-    assert_eq!(
-        parse(&[ED, ED]).unwrap_err(),
-        JwksError::DuplicateKid {
-            kid: "a".to_owned()
-        }
-    );
+    assert_eq!(parse(&[ED, ED]).unwrap_err(), JwksError::DuplicateKid { kid: "a".to_owned() });
     assert_eq!(Jwks::parse(b"{}").unwrap_err(), JwksError::NoKeys);
     assert_eq!(parse(&[]).unwrap_err(), JwksError::NoneUsable);
-    assert!(matches!(
-        Jwks::parse(b"{\"keys\":[],\"keys\":[]}"),
-        Err(JwksError::Json(_))
-    ));
+    assert!(matches!(Jwks::parse(b"{\"keys\":[],\"keys\":[]}"), Err(JwksError::Json(_))));
     let named = |index: usize| ED.replace("\"a\"", &format!("\"k{index}\""));
     let keys: Vec<String> = (0..=JWKS_MAX_KEYS).map(named).collect();
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     assert!(parse(&keys[..JWKS_MAX_KEYS]).is_ok());
-    assert_eq!(
-        parse(&keys).unwrap_err(),
-        JwksError::TooMany {
-            count: JWKS_MAX_KEYS + 1
-        }
-    );
+    assert_eq!(parse(&keys).unwrap_err(), JwksError::TooMany { count: JWKS_MAX_KEYS + 1 });
     let mut padded = format!("{{\"keys\":[{ED}]}}").into_bytes();
     padded.resize(JWKS_MAX_BYTES, b' ');
     assert!(Jwks::parse(&padded).is_ok());
     padded.push(b' ');
     assert_eq!(
         Jwks::parse(&padded).unwrap_err(),
-        JwksError::TooLarge {
-            bytes: JWKS_MAX_BYTES + 1
-        }
+        JwksError::TooLarge { bytes: JWKS_MAX_BYTES + 1 }
     );
 }
 
@@ -130,9 +107,7 @@ fn names_of_algorithms_are_exact() {
     for alg in Algorithm::ALL {
         assert_eq!(Algorithm::from_name(alg.as_str()), Some(alg));
     }
-    for name in [
-        "none", "None", "HS256", "eddsa", "es256", "ES256K", "RSA1_5", "",
-    ] {
+    for name in ["none", "None", "HS256", "eddsa", "es256", "ES256K", "RSA1_5", ""] {
         assert_eq!(Algorithm::from_name(name), None, "{name}");
     }
 }

@@ -62,9 +62,7 @@ impl Purpose {
     /// The purpose called `name`.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|purpose| purpose.as_str() == name)
+        Self::ALL.into_iter().find(|purpose| purpose.as_str() == name)
     }
 
     /// Where its private key is in `dir`: `<purpose>.key`.
@@ -143,13 +141,8 @@ impl KeyPair {
     pub fn from_seed(purpose: Purpose, seed: &[u8; 32]) -> Result<Self, KeyError> {
         let public = SigningKey::from_bytes(seed).verifying_key();
         // Without the public half: older readers refuse a private key file with it.
-        let private = KeypairBytes {
-            secret_key: *seed,
-            public_key: None,
-        };
-        let pem = private
-            .to_pkcs8_pem(LineEnding::LF)
-            .map_err(|_| KeyError::Encode)?;
+        let private = KeypairBytes { secret_key: *seed, public_key: None };
+        let pem = private.to_pkcs8_pem(LineEnding::LF).map_err(|_| KeyError::Encode)?;
         Ok(Self {
             purpose,
             private_pem: Secret::new(pem),
@@ -165,10 +158,7 @@ impl KeyPair {
     /// [`FileError::Exists`] if either is there, and then nothing is written.
     pub fn write_pair(&self, dir: &Path) -> Result<(PathBuf, PathBuf), KeyError> {
         files::ensure_directory(dir)?;
-        let (private, public) = (
-            self.purpose.private_path(dir),
-            self.purpose.public_path(dir),
-        );
+        let (private, public) = (self.purpose.private_path(dir), self.purpose.public_path(dir));
         if public.symlink_metadata().is_ok() {
             return Err(FileError::Exists { path: public }.into());
         }
@@ -200,8 +190,7 @@ pub fn key_id(key: &VerifyingKey) -> String {
 /// # Errors
 /// [`KeyError::Encode`].
 pub fn public_pem(key: &VerifyingKey) -> Result<String, KeyError> {
-    key.to_public_key_pem(LineEnding::LF)
-        .map_err(|_| KeyError::Encode)
+    key.to_public_key_pem(LineEnding::LF).map_err(|_| KeyError::Encode)
 }
 
 /// Reads a private key; `from` says where it came from, for the message.
@@ -209,9 +198,8 @@ pub fn public_pem(key: &VerifyingKey) -> Result<String, KeyError> {
 /// # Errors
 /// [`KeyError::NotPrivate`].
 pub fn parse_signing(pem: &str, from: &str) -> Result<SigningKey, KeyError> {
-    SigningKey::from_pkcs8_pem(pem.trim()).map_err(|_| KeyError::NotPrivate {
-        from: from.to_owned(),
-    })
+    SigningKey::from_pkcs8_pem(pem.trim())
+        .map_err(|_| KeyError::NotPrivate { from: from.to_owned() })
 }
 
 /// Reads a public key; `from` says where it came from, for the message.
@@ -219,16 +207,9 @@ pub fn parse_signing(pem: &str, from: &str) -> Result<SigningKey, KeyError> {
 /// # Errors
 /// [`KeyError::NotPublic`], [`KeyError::Weak`].
 pub fn parse_verifying(pem: &str, from: &str) -> Result<VerifyingKey, KeyError> {
-    let key = VerifyingKey::from_public_key_pem(pem.trim()).map_err(|_| KeyError::NotPublic {
-        from: from.to_owned(),
-    })?;
-    if key.is_weak() {
-        Err(KeyError::Weak {
-            from: from.to_owned(),
-        })
-    } else {
-        Ok(key)
-    }
+    let key = VerifyingKey::from_public_key_pem(pem.trim())
+        .map_err(|_| KeyError::NotPublic { from: from.to_owned() })?;
+    if key.is_weak() { Err(KeyError::Weak { from: from.to_owned() }) } else { Ok(key) }
 }
 
 /// Loads a private key from a file that nobody else may read.
@@ -237,10 +218,7 @@ pub fn parse_verifying(pem: &str, from: &str) -> Result<VerifyingKey, KeyError> 
 /// [`FileError::OpenToOthers`] for a file with permissions for group or others;
 /// otherwise [`KeyError`].
 pub fn load_signing(path: &Path) -> Result<SigningKey, KeyError> {
-    parse_signing(
-        &files::read_private(path)?,
-        &format!("`{}`", path.display()),
-    )
+    parse_signing(&files::read_private(path)?, &format!("`{}`", path.display()))
 }
 
 /// Loads a public key.

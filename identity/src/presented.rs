@@ -50,41 +50,17 @@ mod tests {
     #[test]
     fn only_the_bearer_scheme_counts() {
         assert_eq!(bearer_of(None), Presented::Missing);
-        for value in [
-            "",
-            " ",
-            "Bearer",
-            "Bearer ",
-            "Basic YTpi",
-            "DPoP abc",
-            "Bearerabc",
-            "abc",
-        ] {
+        for value in ["", " ", "Bearer", "Bearer ", "Basic YTpi", "DPoP abc", "Bearerabc", "abc"] {
             assert_eq!(bearer_of(Some(value)), Presented::Missing, "{value:?}");
         }
-        for value in [
-            "Bearer a.b.c",
-            "bearer a.b.c",
-            "BEARER   a.b.c  ",
-            " Bearer a.b.c",
-        ] {
-            assert_eq!(
-                bearer_of(Some(value)),
-                Presented::Bearer("a.b.c"),
-                "{value:?}"
-            );
+        for value in ["Bearer a.b.c", "bearer a.b.c", "BEARER   a.b.c  ", " Bearer a.b.c"] {
+            assert_eq!(bearer_of(Some(value)), Presented::Bearer("a.b.c"), "{value:?}");
         }
-        assert_eq!(
-            bearer_of(Some("Bearer a, Bearer b")),
-            Presented::Bearer("a, Bearer b")
-        );
+        assert_eq!(bearer_of(Some("Bearer a, Bearer b")), Presented::Bearer("a, Bearer b"));
     }
 
     #[test]
     fn debug_hides_the_secret() {
-        assert_eq!(
-            format!("{:?}", Presented::Bearer("hunter2")),
-            "Bearer(<7 bytes>)"
-        );
+        assert_eq!(format!("{:?}", Presented::Bearer("hunter2")), "Bearer(<7 bytes>)");
     }
 }

@@ -21,11 +21,7 @@ pub struct Settings {
 impl Default for Settings {
     /// Nobody is believed; tenant `default`.
     fn default() -> Self {
-        Self {
-            issuers: Vec::new(),
-            api_keys: None,
-            tenant: DEFAULT_TENANT.to_owned(),
-        }
+        Self { issuers: Vec::new(), api_keys: None, tenant: DEFAULT_TENANT.to_owned() }
     }
 }
 
@@ -121,15 +117,8 @@ impl Settings {
         check_name("the tenant", &self.tenant)?;
         for (index, issuer) in self.issuers.iter().enumerate() {
             issuer.check()?;
-            if self
-                .issuers
-                .iter()
-                .take(index)
-                .any(|earlier| earlier.iss == issuer.iss)
-            {
-                return Err(SettingsError::IssuerTwice {
-                    iss: shown(&issuer.iss),
-                });
+            if self.issuers.iter().take(index).any(|earlier| earlier.iss == issuer.iss) {
+                return Err(SettingsError::IssuerTwice { iss: shown(&issuer.iss) });
             }
         }
         Ok(())
@@ -150,14 +139,10 @@ impl IssuerSettings {
             check_name("the claim", claim)?;
         }
         if self.aud.is_empty() {
-            return Err(SettingsError::AudienceEmpty {
-                iss: shown(&self.iss),
-            });
+            return Err(SettingsError::AudienceEmpty { iss: shown(&self.iss) });
         }
         if self.algorithms.is_empty() {
-            return Err(SettingsError::AlgorithmsEmpty {
-                iss: shown(&self.iss),
-            });
+            return Err(SettingsError::AlgorithmsEmpty { iss: shown(&self.iss) });
         }
         Ok(())
     }
@@ -165,11 +150,7 @@ impl IssuerSettings {
 
 fn check_name(what: &'static str, name: &str) -> Result<(), SettingsError> {
     match id_fault(name) {
-        Some(why) => Err(SettingsError::Name {
-            what,
-            name: shown(name),
-            why,
-        }),
+        Some(why) => Err(SettingsError::Name { what, name: shown(name), why }),
         None => Ok(()),
     }
 }
@@ -184,11 +165,7 @@ mod tests {
     }
 
     fn check(issuers: Vec<IssuerSettings>) -> Result<(), SettingsError> {
-        Settings {
-            issuers,
-            ..Settings::default()
-        }
-        .check()
+        Settings { issuers, ..Settings::default() }.check()
     }
 
     #[test]
@@ -196,30 +173,16 @@ mod tests {
         assert_eq!(check(vec![issuer("a"), issuer("b")]), Ok(()));
         assert_eq!(
             check(vec![issuer("a"), issuer("a")]),
-            Err(SettingsError::IssuerTwice {
-                iss: "a".to_owned()
-            })
+            Err(SettingsError::IssuerTwice { iss: "a".to_owned() })
         );
-        assert!(matches!(
-            check(vec![issuer("")]),
-            Err(SettingsError::Name { .. })
-        ));
+        assert!(matches!(check(vec![issuer("")]), Err(SettingsError::Name { .. })));
         let mut open = issuer("a");
         open.aud.clear();
-        assert!(matches!(
-            check(vec![open]),
-            Err(SettingsError::AudienceEmpty { .. })
-        ));
+        assert!(matches!(check(vec![open]), Err(SettingsError::AudienceEmpty { .. })));
         let mut mute = issuer("a");
         mute.algorithms.clear();
-        assert!(matches!(
-            check(vec![mute]),
-            Err(SettingsError::AlgorithmsEmpty { .. })
-        ));
-        let homeless = Settings {
-            tenant: String::new(),
-            ..Settings::default()
-        };
+        assert!(matches!(check(vec![mute]), Err(SettingsError::AlgorithmsEmpty { .. })));
+        let homeless = Settings { tenant: String::new(), ..Settings::default() };
         assert!(matches!(homeless.check(), Err(SettingsError::Name { .. })));
     }
 }

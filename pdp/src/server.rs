@@ -1,7 +1,6 @@
 //! Start, serve, stop. One TCP port and one Unix socket serve the same router:
 //! gRPC, REST, health, reflection. The door stands in front of all of it.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -362,11 +361,9 @@ fn bind_socket(path: &Path) -> anyhow::Result<UnixListener> {
     Ok(UnixListener::bind(path)?)
 }
 
-fn stopped(mut down: watch::Receiver<bool>) -> impl Future<Output = ()> {
-    async move {
-        // An error means that the sender is gone, which is a stop as well.
-        let _ = down.wait_for(|down| *down).await;
-    }
+async fn stopped(mut down: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is a stop as well.
+    let _ = down.wait_for(|down| *down).await;
 }
 
 async fn router(pdp: &Arc<Pdp>, door: Door, down: watch::Receiver<bool>) -> Router {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 pub use lictor_audit::config::{AuditConfig, DurabilityRule};
 use lictor_audit::{AuditLog, Options};
-pub use lictor_identity::config::IdentityConfig;
 use lictor_identity::config::ConfigError;
+pub use lictor_identity::config::IdentityConfig;
 use lictor_identity::files::{self, FileError};
 use lictor_identity::{
     AssertionError, AssertionMinter, Authenticator, KeyError, Purpose, SettingsError, keys,

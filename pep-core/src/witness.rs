@@ -22,16 +22,16 @@ pub enum WitnessError {
     Record(#[from] AppendError),
 }
 
-/// Exchanges heads every [`WITNESS_INTERVAL_MS`], for as long as it is polled. `writer` is the name
+/// Exchanges heads now and every [`WITNESS_INTERVAL_MS`], for as long as it is polled. `writer` is the name
 /// that this side's log was opened with.
 pub async fn witness(pep: Pep, writer: &str) {
     let mut last = String::new();
     loop {
-        tokio::time::sleep(Duration::from_millis(WITNESS_INTERVAL_MS)).await;
         match pep.exchange_heads(writer, &last).await {
             Ok(Some(theirs)) => last = theirs,
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "the heads of the logs were not exchanged"),
         }
+        tokio::time::sleep(Duration::from_millis(WITNESS_INTERVAL_MS)).await;
     }
 }

@@ -45,10 +45,7 @@ impl View<'_> {
 /// Collects the texts of `root`.
 pub(crate) fn view(root: &Node) -> View<'_> {
     let mut view = View::default();
-    let mut place = Place {
-        pointer: String::new(),
-        channel: String::new(),
-    };
+    let mut place = Place { pointer: String::new(), channel: String::new() };
     walk(&mut view, &mut place, Origin::Assistant, root);
     view
 }
@@ -84,9 +81,7 @@ fn walk<'a>(view: &mut View<'a>, place: &mut Place, origin: Origin, node: &'a No
     for (position, item) in node.items().iter().enumerate() {
         let index = item.get("index").and_then(Node::as_u64);
         place.pointer.push_str(&format!("/{position}"));
-        place
-            .channel
-            .push_str(&format!("/{}", index.unwrap_or(position as u64)));
+        place.channel.push_str(&format!("/{}", index.unwrap_or(position as u64)));
         walk(view, place, origin, item);
         place.pointer.truncate(length.0);
         place.channel.truncate(length.1);
@@ -119,10 +114,7 @@ fn origin_of(origin: Origin, key: &str) -> Origin {
 /// Whether the member belongs to the envelope: ids, counts and the protocol's own words, which no model writes.
 fn is_envelope(at: &str, key: &str, value: &Node) -> bool {
     if at.is_empty() {
-        let name = matches!(
-            key,
-            "id" | "object" | "model" | "system_fingerprint" | "service_tier"
-        );
+        let name = matches!(key, "id" | "object" | "model" | "system_fingerprint" | "service_tier");
         return key == "usage" || (name && value.as_str().is_some());
     }
     match key {
@@ -143,10 +135,7 @@ mod tests {
     fn texts(body: &str) -> Vec<(String, String, Origin)> {
         let root = scan(body.as_bytes()).unwrap();
         let view = view(&root);
-        view.texts
-            .into_iter()
-            .map(|t| (t.channel, t.text.to_owned(), t.origin))
-            .collect()
+        view.texts.into_iter().map(|t| (t.channel, t.text.to_owned(), t.origin)).collect()
     }
 
     fn text(channel: &str, text: &str, origin: Origin) -> (String, String, Origin) {
@@ -163,16 +152,8 @@ mod tests {
         let message = "/choices/0/message";
         let expected = [
             text(&format!("{message}/content"), "hi", Origin::Assistant),
-            text(
-                &format!("{message}/reasoning_content"),
-                "hm",
-                Origin::Assistant,
-            ),
-            text(
-                &format!("{message}/tool_calls/0/function/name"),
-                "f",
-                Origin::Assistant,
-            ),
+            text(&format!("{message}/reasoning_content"), "hm", Origin::Assistant),
+            text(&format!("{message}/tool_calls/0/function/name"), "f", Origin::Assistant),
             text(
                 &format!("{message}/tool_calls/0/function/arguments"),
                 "{\"a\":1}",
@@ -213,11 +194,7 @@ mod tests {
 
     #[test]
     fn usage_without_numbers_is_unknown() {
-        for body in [
-            "{}",
-            r#"{"usage":null}"#,
-            r#"{"usage":{"prompt_tokens":"9"}}"#,
-        ] {
+        for body in ["{}", r#"{"usage":null}"#, r#"{"usage":{"prompt_tokens":"9"}}"#] {
             assert_eq!(usage(&scan(body.as_bytes()).unwrap()), None, "{body}");
         }
     }

@@ -24,16 +24,8 @@ const REQUEST_NAMES: [&str; 9] = [
     "functions",
 ];
 /// The same within a message and its parts.
-const MESSAGE_NAMES: [&str; 8] = [
-    "role",
-    "content",
-    "type",
-    "text",
-    "tool_calls",
-    "function",
-    "arguments",
-    "refusal",
-];
+const MESSAGE_NAMES: [&str; 8] =
+    ["role", "content", "type", "text", "tool_calls", "function", "arguments", "refusal"];
 
 /// Why a body is not a chat request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -71,22 +63,11 @@ impl<'a> ChatRequest<'a> {
         }
         refuse_case_variants(root, &REQUEST_NAMES)?;
         let model = root.get("model").ok_or(MODEL)?;
-        let name = model
-            .as_str()
-            .filter(|name| !name.is_empty())
-            .ok_or(MODEL)?;
+        let name = model.as_str().filter(|name| !name.is_empty()).ok_or(MODEL)?;
         check_flag(root, "stream")?;
-        let request = Self {
-            root,
-            model,
-            name,
-            max_output_tokens: max_output_tokens(root)?,
-        };
+        let request = Self { root, model, name, max_output_tokens: max_output_tokens(root)? };
         if request.messages().is_empty() {
-            return Err(ChatError::Member(
-                "messages",
-                "must be a list with at least one message",
-            ));
+            return Err(ChatError::Member("messages", "must be a list with at least one message"));
         }
         for message in request.messages() {
             role_origin(message)?;
@@ -129,12 +110,7 @@ impl<'a> ChatRequest<'a> {
                 continue;
             }
             push_name(&mut out, origin, "", &member.key);
-            walk(
-                &mut out,
-                origin,
-                &mut format!("/{}", escape_token(&member.key)),
-                &member.value,
-            );
+            walk(&mut out, origin, &mut format!("/{}", escape_token(&member.key)), &member.value);
         }
         out
     }
@@ -186,10 +162,10 @@ fn count(root: &Node, name: &'static str) -> Result<Option<u64>, ChatError> {
     match root.get(name) {
         None => Ok(None),
         Some(node) if node.is_null() => Ok(None),
-        Some(node) => node.as_u64().map(Some).ok_or(ChatError::Member(
-            name,
-            "must be a whole number, not negative",
-        )),
+        Some(node) => node
+            .as_u64()
+            .map(Some)
+            .ok_or(ChatError::Member(name, "must be a whole number, not negative")),
     }
 }
 
@@ -208,9 +184,7 @@ fn role_origin(message: &Node) -> Result<Origin, ChatError> {
         "user" => Ok(Origin::User),
         "assistant" => Ok(Origin::Assistant),
         "tool" | "function" => Ok(Origin::ToolResult),
-        other => Err(ChatError::Role(
-            other.chars().take(MAX_NAME_BYTES).collect(),
-        )),
+        other => Err(ChatError::Role(other.chars().take(MAX_NAME_BYTES).collect())),
     }
 }
 

@@ -10,10 +10,7 @@ fn refused(body: &str) -> ChatError {
 fn content(body: &str) -> Vec<(Origin, String, String)> {
     let root = scan(body.as_bytes()).unwrap();
     let parts = ChatRequest::read(&root).unwrap().content();
-    parts
-        .into_iter()
-        .map(|part| (part.origin, part.pointer, part.text))
-        .collect()
+    parts.into_iter().map(|part| (part.origin, part.pointer, part.text)).collect()
 }
 
 fn part(origin: Origin, pointer: &str, text: &str) -> (Origin, String, String) {
@@ -34,16 +31,8 @@ fn every_role_has_its_origin() {
         part(Origin::User, "/messages/2/content/0/text", "c"),
         part(Origin::User, "/messages/2/content/1/text", "d"),
         part(Origin::Assistant, "/messages/3/tool_calls/0/id", "call_1"),
-        part(
-            Origin::Assistant,
-            "/messages/3/tool_calls/0/function/name",
-            "f",
-        ),
-        part(
-            Origin::ToolArgs,
-            "/messages/3/tool_calls/0/function/arguments",
-            "{}",
-        ),
+        part(Origin::Assistant, "/messages/3/tool_calls/0/function/name", "f"),
+        part(Origin::ToolArgs, "/messages/3/tool_calls/0/function/arguments", "{}"),
         part(Origin::ToolResult, "/messages/4/tool_call_id", "call_1"),
         part(Origin::ToolResult, "/messages/4/content", "e"),
     ];
@@ -60,16 +49,8 @@ fn tools_and_stray_members_are_texts_too() {
     let expected = [
         part(Origin::User, "/messages/0/content", "hi"),
         part(Origin::ToolDefinition, &format!("{at}/name"), "f"),
-        part(
-            Origin::ToolDefinition,
-            &format!("{at}/description"),
-            "Do it",
-        ),
-        part(
-            Origin::ToolDefinition,
-            &format!("{at}/parameters/properties"),
-            "obey the next line",
-        ),
+        part(Origin::ToolDefinition, &format!("{at}/description"), "Do it"),
+        part(Origin::ToolDefinition, &format!("{at}/parameters/properties"), "obey the next line"),
         part(Origin::User, "/stop/0", "STOP NOW"),
         part(Origin::User, "", "a/b"),
         part(Origin::User, "/a~1b", "x y"),
@@ -81,10 +62,7 @@ fn tools_and_stray_members_are_texts_too() {
 fn what_can_be_read_in_two_ways_is_refused() {
     let message = r#""messages":[{"role":"user","content":"x"}]"#;
     let case = |name: &str| ChatError::CaseVariant(name.to_owned());
-    assert_eq!(
-        refused(&format!(r#"{{"model":"m","Model":"n",{message}}}"#)),
-        case("Model")
-    );
+    assert_eq!(refused(&format!(r#"{{"model":"m","Model":"n",{message}}}"#)), case("Model"));
     assert_eq!(
         refused(r#"{"model":"m","messages":[{"role":"user","Content":"x"}]}"#),
         case("Content")
@@ -97,14 +75,8 @@ fn what_can_be_read_in_two_ways_is_refused() {
     assert_eq!(root("\"\""), MODEL);
     assert_eq!(root("1"), MODEL);
     assert!(matches!(refused("[]"), ChatError::Member("body", _)));
-    assert!(matches!(
-        refused(r#"{"model":"m"}"#),
-        ChatError::Member("messages", _)
-    ));
-    assert!(matches!(
-        refused(r#"{"model":"m","messages":[]}"#),
-        ChatError::Member("messages", _)
-    ));
+    assert!(matches!(refused(r#"{"model":"m"}"#), ChatError::Member("messages", _)));
+    assert!(matches!(refused(r#"{"model":"m","messages":[]}"#), ChatError::Member("messages", _)));
     assert!(matches!(
         refused(r#"{"model":"m","messages":["x"]}"#),
         ChatError::Member("messages[].role", _)
@@ -113,17 +85,11 @@ fn what_can_be_read_in_two_ways_is_refused() {
         refused(r#"{"model":"m","messages":[{"role":"root","content":""}]}"#),
         ChatError::Role(role) if role == "root"
     ));
-    for (name, value) in [
-        ("stream", "1"),
-        ("max_tokens", "-1"),
-        ("n", "1.5"),
-        ("max_tokens", "\"9\""),
-    ] {
+    for (name, value) in
+        [("stream", "1"), ("max_tokens", "-1"), ("n", "1.5"), ("max_tokens", "\"9\"")]
+    {
         let error = refused(&format!(r#"{{"model":"m","{name}":{value},{message}}}"#));
-        assert!(
-            matches!(error, ChatError::Member(member, _) if member == name),
-            "{name}"
-        );
+        assert!(matches!(error, ChatError::Member(member, _) if member == name), "{name}");
     }
 }
 
@@ -156,10 +122,7 @@ fn member_names_are_texts_past_the_edge() {
     for (name, seen) in [(longest.clone(), false), (format!("{longest}n"), true)] {
         let body =
             format!(r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}],"{name}":1}}"#);
-        let texts: Vec<String> = content(&body)
-            .into_iter()
-            .map(|(_, _, text)| text)
-            .collect();
+        let texts: Vec<String> = content(&body).into_iter().map(|(_, _, text)| text).collect();
         assert_eq!(texts.contains(&name), seen);
     }
 }

@@ -218,12 +218,7 @@ impl Config {
         }
         for (index, upstream) in self.upstreams.iter().enumerate() {
             upstream.validate()?;
-            if self
-                .upstreams
-                .iter()
-                .take(index)
-                .any(|earlier| earlier.id == upstream.id)
-            {
+            if self.upstreams.iter().take(index).any(|earlier| earlier.id == upstream.id) {
                 return Err(ConfigError::DuplicateId(upstream.id.clone()));
             }
         }
@@ -232,20 +227,11 @@ impl Config {
             ("max_answer_bytes", self.max_answer_bytes),
             ("max_in_flight_requests", self.max_in_flight_requests),
         ];
-        let times = [
-            ("head_timeout_ms", self.head_timeout_ms),
-            ("idle_timeout_ms", self.idle_timeout_ms),
-        ];
-        let zero = sizes
-            .iter()
-            .find(|(_, size)| *size == 0)
-            .map(|(name, _)| *name);
-        let zero = zero.or_else(|| {
-            times
-                .iter()
-                .find(|(_, time)| *time == 0)
-                .map(|(name, _)| *name)
-        });
+        let times =
+            [("head_timeout_ms", self.head_timeout_ms), ("idle_timeout_ms", self.idle_timeout_ms)];
+        let zero = sizes.iter().find(|(_, size)| *size == 0).map(|(name, _)| *name);
+        let zero =
+            zero.or_else(|| times.iter().find(|(_, time)| *time == 0).map(|(name, _)| *name));
         zero.map_or(Ok(()), |name| Err(ConfigError::Zero(name)))
     }
 }
@@ -263,10 +249,7 @@ impl UpstreamConfig {
         if url.as_ref().is_some_and(is_base) && !self.base_url.contains('#') {
             return Ok(());
         }
-        Err(ConfigError::BaseUrl {
-            id: self.id.clone(),
-            url: self.base_url.clone(),
-        })
+        Err(ConfigError::BaseUrl { id: self.id.clone(), url: self.base_url.clone() })
     }
 
     /// The key, from where the configuration says that it is; none where it says nothing.
@@ -275,12 +258,9 @@ impl UpstreamConfig {
     /// If it says where and there is none.
     pub(crate) fn key(&self) -> Result<Option<String>, ConfigError> {
         let key = match (&self.key_env, &self.key_file) {
-            (Some(variable), _) => {
-                std::env::var(variable).map_err(|_| ConfigError::KeyVariable {
-                    id: self.id.clone(),
-                    variable: variable.clone(),
-                })?
-            }
+            (Some(variable), _) => std::env::var(variable).map_err(|_| {
+                ConfigError::KeyVariable { id: self.id.clone(), variable: variable.clone() }
+            })?,
             (None, Some(path)) => read_key(&self.id, path)?,
             (None, None) => return Ok(None),
         };
@@ -289,29 +269,17 @@ impl UpstreamConfig {
 }
 
 fn read_key(id: &str, path: &Path) -> Result<String, ConfigError> {
-    let failed = |source| ConfigError::KeyFile {
-        id: id.to_owned(),
-        path: path.to_owned(),
-        source,
-    };
-    let mode = std::fs::metadata(path)
-        .map_err(failed)?
-        .permissions()
-        .mode();
+    let failed = |source| ConfigError::KeyFile { id: id.to_owned(), path: path.to_owned(), source };
+    let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode();
     if mode & OTHERS_MODE != 0 {
-        return Err(ConfigError::KeyFileOpen {
-            id: id.to_owned(),
-            path: path.to_owned(),
-        });
+        return Err(ConfigError::KeyFileOpen { id: id.to_owned(), path: path.to_owned() });
     }
     std::fs::read_to_string(path).map_err(failed)
 }
 
 fn is_base(url: &Uri) -> bool {
     let http = matches!(url.scheme_str(), Some("http" | "https"));
-    let host = url
-        .authority()
-        .is_some_and(|authority| !authority.as_str().contains('@'));
+    let host = url.authority().is_some_and(|authority| !authority.as_str().contains('@'));
     http && host && url.query().is_none()
 }
 
@@ -352,44 +320,23 @@ mod tests {
     #[test]
     fn ids_are_bounded_and_unique() {
         let longest = "a".repeat(MAX_UPSTREAM_ID_BYTES);
-        assert!(
-            Config::new(vec![upstream(&longest, "http://a")])
-                .validate()
-                .is_ok()
-        );
+        assert!(Config::new(vec![upstream(&longest, "http://a")]).validate().is_ok());
         for id in ["", "A", "a/b", &format!("{longest}a")] {
-            let error = Config::new(vec![upstream(id, "http://a")])
-                .validate()
-                .unwrap_err();
+            let error = Config::new(vec![upstream(id, "http://a")]).validate().unwrap_err();
             assert!(matches!(error, ConfigError::Id(_)), "{id}");
         }
         let twice = Config::new(vec![upstream("a", "http://a"), upstream("a", "http://b")]);
         assert!(matches!(twice.validate(), Err(ConfigError::DuplicateId(_))));
-        assert!(matches!(
-            Config::new(vec![]).validate(),
-            Err(ConfigError::NoUpstreams)
-        ));
+        assert!(matches!(Config::new(vec![]).validate(), Err(ConfigError::NoUpstreams)));
     }
 
     #[test]
     fn a_base_url_is_nothing_more() {
         for url in ["http://a:1/v1", "https://a", "http://[::1]:9/x/y"] {
-            assert!(
-                Config::new(vec![upstream("a", url)]).validate().is_ok(),
-                "{url}"
-            );
+            assert!(Config::new(vec![upstream("a", url)]).validate().is_ok(), "{url}");
         }
-        for url in [
-            "a",
-            "/v1",
-            "ftp://a/v1",
-            "http://u:p@a/v1",
-            "http://a/v1?x=1",
-            "http://a/#x",
-        ] {
-            let error = Config::new(vec![upstream("a", url)])
-                .validate()
-                .unwrap_err();
+        for url in ["a", "/v1", "ftp://a/v1", "http://u:p@a/v1", "http://a/v1?x=1", "http://a/#x"] {
+            let error = Config::new(vec![upstream("a", url)]).validate().unwrap_err();
             assert!(matches!(error, ConfigError::BaseUrl { .. }), "{url}");
         }
     }
@@ -421,17 +368,11 @@ mod tests {
         std::fs::write(&path, "sk-1\n").unwrap();
         let mode = |mode| std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
         mode(0o644);
-        assert!(matches!(
-            upstream.key(),
-            Err(ConfigError::KeyFileOpen { .. })
-        ));
+        assert!(matches!(upstream.key(), Err(ConfigError::KeyFileOpen { .. })));
         mode(0o600);
         assert_eq!(upstream.key().unwrap().as_deref(), Some("sk-1"));
         upstream.key_env = Some("LICTOR_TEST_NO_SUCH_VARIABLE".to_owned());
         assert!(matches!(upstream.validate(), Err(ConfigError::TwoKeys(_))));
-        assert!(matches!(
-            upstream.key(),
-            Err(ConfigError::KeyVariable { .. })
-        ));
+        assert!(matches!(upstream.key(), Err(ConfigError::KeyVariable { .. })));
     }
 }

@@ -49,10 +49,7 @@ async fn forward(
         Ok(chat) => chat,
         Err(refused) => {
             let ip = &caller.source_ip;
-            return Err(app
-                .pep
-                .refuse_unread(CHAT_PROTOCOL, ip, CHAT, refused)
-                .await);
+            return Err(app.pep.refuse_unread(CHAT_PROTOCOL, ip, CHAT, refused).await);
         }
     };
     let permitted = app.pep.decide(chat.request).await?;
@@ -72,13 +69,7 @@ async fn forward(
     let body = dutiful.body;
     let (permit, flight) = app.pep.permit(permitted, &body).await?;
     let (method, set) = (Method::POST, dutiful.headers);
-    let sent = Sent {
-        method,
-        path: PATH,
-        caller: &caller.headers,
-        set,
-        body,
-    };
+    let sent = Sent { method, path: PATH, caller: &caller.headers, set, body };
     send(app, chat.upstream, permit, flight, sent, reply).await
 }
 

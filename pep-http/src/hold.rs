@@ -107,15 +107,8 @@ impl Held {
 
     /// Tokens as the provider counted them, or an estimate of the output from its text.
     pub(crate) fn usage(&self, asked: Usage) -> Usage {
-        let bytes = self
-            .channels
-            .values()
-            .map(|channel| channel.text.len() as u64)
-            .sum();
-        self.usage.unwrap_or(Usage {
-            max_output_tokens: text::estimated_tokens(bytes),
-            ..asked
-        })
+        let bytes = self.channels.values().map(|channel| channel.text.len() as u64).sum();
+        self.usage.unwrap_or(Usage { max_output_tokens: text::estimated_tokens(bytes), ..asked })
     }
 
     /// One part per channel, in the order in which they began.
@@ -136,11 +129,7 @@ impl Held {
     /// [`HoldError::Mask`] if a span is on nothing that can be rewritten.
     pub(crate) fn release(&self, spans: &Spans) -> Result<Vec<Vec<u8>>, HoldError> {
         if spans.is_empty() {
-            return Ok(self
-                .frames
-                .iter()
-                .map(|frame| frame.event.raw.clone())
-                .collect());
+            return Ok(self.frames.iter().map(|frame| frame.event.raw.clone()).collect());
         }
         for (index, spans) in spans {
             let found = self.channels.get_index(*index);
@@ -150,10 +139,7 @@ impl Held {
             }
             mask::whole(pointer, &channel.text, spans)?;
         }
-        self.frames
-            .iter()
-            .filter_map(|frame| self.masked(frame, spans).transpose())
-            .collect()
+        self.frames.iter().filter_map(|frame| self.masked(frame, spans).transpose()).collect()
     }
 
     /// One frame masked. A frame of comments is left out, since it could say anything.
@@ -191,11 +177,7 @@ impl Held {
             Some(data) => self.read(data)?,
             None => Default::default(),
         };
-        self.frames.push(Frame {
-            event,
-            fragments,
-            echoes,
-        });
+        self.frames.push(Frame { event, fragments, echoes });
         Ok(())
     }
 
@@ -208,19 +190,12 @@ impl Held {
             self.count(&text.channel, text.text.len())?;
             let entry = self.channels.entry(text.channel);
             let index = entry.index();
-            let channel = entry.or_insert_with(|| Channel {
-                origin: text.origin,
-                text: String::new(),
-            });
+            let channel =
+                entry.or_insert_with(|| Channel { origin: text.origin, text: String::new() });
             let from = channel.text.len();
             channel.text.push_str(text.text);
             let to = channel.text.len();
-            fragments.push(Fragment {
-                channel: index,
-                span: text.span,
-                from,
-                to,
-            });
+            fragments.push(Fragment { channel: index, span: text.span, from, to });
         }
         Ok((fragments, view.echoes))
     }

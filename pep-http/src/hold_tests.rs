@@ -31,32 +31,20 @@ fn mask(content: usize, start: usize, end: usize) -> Spans {
 }
 
 fn span(start: usize, end: usize) -> MaskSpan {
-    MaskSpan {
-        start,
-        end,
-        replacement: "[masked]".to_owned(),
-    }
+    MaskSpan { start, end, replacement: "[masked]".to_owned() }
 }
 
 /// What a client puts together from the frames: the text of every channel.
 fn shown(frames: &[Vec<u8>]) -> IndexMap<String, String> {
     let stream = frames.concat();
     let held = held(&stream).unwrap();
-    held.channels
-        .into_iter()
-        .map(|(pointer, channel)| (pointer, channel.text))
-        .collect()
+    held.channels.into_iter().map(|(pointer, channel)| (pointer, channel.text)).collect()
 }
 
 #[test]
 fn without_masks_the_stream_is_what_came_in() {
-    let stream = [
-        b": keep\n\nid: 7\r\n".to_vec(),
-        text_chunk(0, "a"),
-        text_chunk(0, "b"),
-        done(),
-    ]
-    .concat();
+    let stream =
+        [b": keep\n\nid: 7\r\n".to_vec(), text_chunk(0, "a"), text_chunk(0, "b"), done()].concat();
     let held = held(&stream).unwrap();
     assert!(held.is_done());
     assert_eq!(held.release(&Spans::new()).unwrap().concat(), stream);
@@ -77,10 +65,7 @@ fn a_secret_over_three_deltas_is_masked_once() {
     assert_eq!(held.content()[0].text, "key: SECRET.");
     let frames = held.release(&mask(0, 5, 11)).unwrap();
     assert_eq!(frames.len(), 5);
-    assert_eq!(
-        shown(&frames)["/choices/0/message/content"],
-        "key: [masked]."
-    );
+    assert_eq!(shown(&frames)["/choices/0/message/content"], "key: [masked].");
     assert_eq!(frames[4], b"data: [DONE]\n\n");
     let kept: serde_json::Value = serde_json::from_slice(&frames[1][6..]).unwrap();
     assert_eq!(kept["choices"][0]["delta"]["content"], "");
@@ -102,10 +87,7 @@ fn choices_and_tool_calls_are_apart() {
     .concat();
     let held = held(&stream).unwrap();
     let content = held.content();
-    let arguments = content
-        .iter()
-        .position(|part| part.origin == Origin::ToolArgs)
-        .unwrap();
+    let arguments = content.iter().position(|part| part.origin == Origin::ToolArgs).unwrap();
     assert_eq!(content[arguments].text, "{\"to\":\"SECRET\"}");
     let frames = held.release(&mask(arguments, 7, 13)).unwrap();
     let shown = shown(&frames);
@@ -115,21 +97,14 @@ fn choices_and_tool_calls_are_apart() {
     );
     assert_eq!(shown["/choices/1/message/content"], "one SECRET");
     let broken = held.release(&mask(arguments, 7, 15));
-    assert!(
-        matches!(broken, Err(HoldError::Mask(Unmaskable::Json(_)))),
-        "{broken:?}"
-    );
+    assert!(matches!(broken, Err(HoldError::Mask(Unmaskable::Json(_)))), "{broken:?}");
 }
 
 #[test]
 fn comments_and_token_lists_do_not_carry_a_masked_text() {
     let spoken = json!({"choices": [{"index": 0, "delta": {"content": "SECRET"},
         "logprobs": {"content": [{"token": "SECRET"}]}}]});
-    let stream = [
-        b": SECRET\n\n".to_vec(),
-        sse::encode(spoken.to_string().as_bytes()),
-    ]
-    .concat();
+    let stream = [b": SECRET\n\n".to_vec(), sse::encode(spoken.to_string().as_bytes())].concat();
     let frames = held(&stream).unwrap().release(&mask(0, 0, 6)).unwrap();
     let out = String::from_utf8(frames.concat()).unwrap();
     assert!(!out.contains("SECRET"), "{out}");
@@ -139,12 +114,7 @@ fn comments_and_token_lists_do_not_carry_a_masked_text() {
 #[test]
 fn one_choice_is_bounded_at_its_edge() {
     let half = "x".repeat(MAX_HELD_TEXT_BYTES / 2);
-    let full = [
-        text_chunk(0, &half),
-        text_chunk(0, &half),
-        text_chunk(1, &half),
-    ]
-    .concat();
+    let full = [text_chunk(0, &half), text_chunk(0, &half), text_chunk(1, &half)].concat();
     assert!(held(&full).is_ok());
     let over = [full, text_chunk(0, "x")].concat();
     assert_eq!(held(&over).unwrap_err(), HoldError::TextTooLong);
@@ -179,16 +149,9 @@ fn masks_on_nothing_are_refused() {
 
 #[test]
 fn usage_is_the_providers_or_an_estimate() {
-    let asked = Usage {
-        input_tokens: 7,
-        ..Usage::default()
-    };
+    let asked = Usage { input_tokens: 7, ..Usage::default() };
     let told = json!({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4}});
-    let stream = [
-        text_chunk(0, "12345"),
-        sse::encode(told.to_string().as_bytes()),
-    ]
-    .concat();
+    let stream = [text_chunk(0, "12345"), sse::encode(told.to_string().as_bytes())].concat();
     let used = held(&stream).unwrap().usage(asked);
     assert_eq!((used.input_tokens, used.max_output_tokens), (3, 4));
     let used = held(&text_chunk(0, "12345")).unwrap().usage(asked);
@@ -209,17 +172,12 @@ fn cut<'a>(text: &'a str, cuts: &[usize]) -> Vec<&'a str> {
     at.retain(|cut| text.is_char_boundary(*cut));
     at.extend([0, text.len()]);
     at.sort_unstable();
-    at.windows(2)
-        .map(|pair| text.get(pair[0]..pair[1]).unwrap())
-        .collect()
+    at.windows(2).map(|pair| text.get(pair[0]..pair[1]).unwrap()).collect()
 }
 
 /// A frame whose string escapes every character, as some providers send them.
 fn escaped_chunk(index: u32, text: &str) -> Vec<u8> {
-    let escaped: String = text
-        .encode_utf16()
-        .map(|unit| format!("\\u{unit:04x}"))
-        .collect();
+    let escaped: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
     let data =
         format!("{{\"choices\":[{{\"index\":{index},\"delta\":{{\"content\":\"{escaped}\"}}}}]}}");
     sse::encode(data.as_bytes())

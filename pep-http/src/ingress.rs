@@ -88,26 +88,16 @@ pub(crate) async fn read_body(
     idle: Duration,
 ) -> Result<Bytes, Refusal> {
     let encodings = headers.get_all(CONTENT_ENCODING).iter();
-    if encodings
-        .into_iter()
-        .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
-    {
-        return Err(Refusal::new(
-            reason::BODY_INVALID,
-            "send the body without content-encoding",
-        ));
+    if encodings.into_iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(Refusal::new(reason::BODY_INVALID, "send the body without content-encoding"));
     }
-    upstream::collect(&mut body, limit, idle)
-        .await
-        .map_err(|error| match error {
-            BodyError::TooLarge(limit) => Refusal::new(
-                reason::BODY_TOO_LARGE,
-                format!("the body is larger than {limit} bytes: send less"),
-            ),
-            BodyError::Idle | BodyError::Lost => {
-                Refusal::new(reason::BODY_INVALID, error.to_string())
-            }
-        })
+    upstream::collect(&mut body, limit, idle).await.map_err(|error| match error {
+        BodyError::TooLarge(limit) => Refusal::new(
+            reason::BODY_TOO_LARGE,
+            format!("the body is larger than {limit} bytes: send less"),
+        ),
+        BodyError::Idle | BodyError::Lost => Refusal::new(reason::BODY_INVALID, error.to_string()),
+    })
 }
 
 /// Makes a chat request of `body`.
@@ -123,10 +113,7 @@ pub(crate) fn chat<'a>(
     let view = ChatRequest::read(&root)
         .map_err(|error| Refusal::new(reason::BODY_INVALID, error.to_string()))?;
     let selected = upstreams.select(view.model());
-    let (upstream, id) = (
-        selected.upstream,
-        selected.upstream.resource_id(selected.model),
-    );
+    let (upstream, id) = (selected.upstream, selected.upstream.resource_id(selected.model));
     let mut edits = Edits::new();
     if selected.renamed {
         view.rename_model(&mut edits, selected.model);
@@ -135,13 +122,7 @@ pub(crate) fn chat<'a>(
     request.content = view.content();
     request.usage = view.usage(&request.content);
     request.targets = vec![upstream.target()];
-    Ok(Chat {
-        body,
-        root,
-        upstream,
-        edits,
-        request,
-    })
+    Ok(Chat { body, root, upstream, edits, request })
 }
 
 #[cfg(test)]
@@ -156,10 +137,7 @@ mod tests {
         for (name, value) in headers {
             map.append(name, HeaderValue::from_str(value).unwrap());
         }
-        Caller {
-            headers: map,
-            source_ip: "192.0.2.1".to_owned(),
-        }
+        Caller { headers: map, source_ip: "192.0.2.1".to_owned() }
     }
 
     fn upstreams() -> Upstreams {
@@ -180,14 +158,9 @@ mod tests {
         };
         assert_eq!(proof(&["Bearer k-1"]), Proof::Bearer("k-1".to_owned()));
         assert_eq!(proof(&["bEARER  k-1 "]), Proof::Bearer("k-1".to_owned()));
-        for none in [
-            &[][..],
-            &["Bearer "],
-            &["Basic YTpi"],
-            &["k-1"],
-            &["Bearer a", "Bearer b"],
-            &["Bär"],
-        ] {
+        for none in
+            [&[][..], &["Bearer "], &["Basic YTpi"], &["k-1"], &["Bearer a", "Bearer b"], &["Bär"]]
+        {
             assert_eq!(proof(none), Proof::None, "{none:?}");
         }
     }
@@ -209,17 +182,11 @@ mod tests {
             (request.resource.kind, &*request.resource.id),
             (ResourceKind::Model, "local/m")
         );
-        assert_eq!(
-            (&*request.action, &*request.protocol),
-            (CHAT, CHAT_PROTOCOL)
-        );
+        assert_eq!((&*request.action, &*request.protocol), (CHAT, CHAT_PROTOCOL));
         assert_eq!(request.targets, ["http://local.example/v1"]);
         assert_eq!(request.session.as_deref(), Some("handle"));
         assert_eq!(request.trace_id, "4bf92f3577b34da6a3ce929d0e0e4736");
-        assert_eq!(
-            (request.usage.input_tokens, request.usage.max_output_tokens),
-            (2, 7)
-        );
+        assert_eq!((request.usage.input_tokens, request.usage.max_output_tokens), (2, 7));
         assert!(request.args.is_empty_object());
         let sent = chat.edits.apply(body.as_bytes()).unwrap();
         assert_eq!(sent, body.replace("local/m", "m").as_bytes());
@@ -230,10 +197,7 @@ mod tests {
         for (body, id) in [
             ("{", reason::BODY_INVALID),
             ("{\"model\":\"m\",\"model\":\"n\"}", "duplicate_key"),
-            (
-                "{\"model\":\"m\",\"seed\":18446744073709551616}",
-                "number_inexact",
-            ),
+            ("{\"model\":\"m\",\"seed\":18446744073709551616}", "number_inexact"),
             ("{\"model\":\"m\",\"a\":\"\\ud800\"}", "lone_surrogate"),
             ("{\"model\":\"m\"}", reason::BODY_INVALID),
         ] {

@@ -49,33 +49,20 @@ pub(crate) async fn models(
 }
 
 fn unreadable() -> Response<Body> {
-    refusal::response(&Refusal::new(
-        reason::UPSTREAM_UNAVAILABLE,
-        "no list could be read",
-    ))
+    refusal::response(&Refusal::new(reason::UPSTREAM_UNAVAILABLE, "no list could be read"))
 }
 
 /// The text between the brackets of a list that [`list`] has made.
 async fn entries(listed: Response<Body>) -> Option<String> {
-    let body = axum::body::to_bytes(listed.into_body(), usize::MAX)
-        .await
-        .ok()?;
+    let body = axum::body::to_bytes(listed.into_body(), usize::MAX).await.ok()?;
     let root = scan(&body).ok()?;
-    let entries: Vec<String> = root
-        .get("data")?
-        .items()
-        .iter()
-        .map(Node::compact)
-        .collect();
+    let entries: Vec<String> = root.get("data")?.items().iter().map(Node::compact).collect();
     Some(entries.join(","))
 }
 
 fn joined(lists: &[String]) -> Response<Body> {
-    let lists: Vec<&str> = lists
-        .iter()
-        .map(String::as_str)
-        .filter(|list| !list.is_empty())
-        .collect();
+    let lists: Vec<&str> =
+        lists.iter().map(String::as_str).filter(|list| !list.is_empty()).collect();
     let body = format!("{{\"object\":\"list\",\"data\":[{}]}}", lists.join(","));
     let mut headers = HeaderMap::new();
     let json = http::header::HeaderValue::from_static("application/json");
@@ -104,13 +91,7 @@ async fn list(
     let body = Bytes::new();
     let (permit, flight) = app.pep.permit(permitted, &body).await?;
     let (method, caller) = (Method::GET, &caller.headers);
-    let sent = Sent {
-        method,
-        path: PATH,
-        caller,
-        set,
-        body,
-    };
+    let sent = Sent { method, path: PATH, caller, set, body };
     let Some((flight, answer)) = exchange::send(app, upstream, permit, flight, sent, reply).await?
     else {
         return Ok(None);
@@ -139,30 +120,19 @@ async fn filtered(
     prefixed: bool,
 ) -> Result<Bytes, Refusal> {
     let unreadable = || {
-        flight.withhold(
-            reason::UPSTREAM_UNAVAILABLE,
-            "the provider's list of models cannot be read",
-        )
+        flight
+            .withhold(reason::UPSTREAM_UNAVAILABLE, "the provider's list of models cannot be read")
     };
     let root = scan(&plain.body).map_err(|_| unreadable())?;
-    let data = root
-        .get("data")
-        .filter(|data| matches!(data.value, Value::Array(_)));
+    let data = root.get("data").filter(|data| matches!(data.value, Value::Array(_)));
     let data = data.ok_or_else(unreadable)?;
     // An entry without a name cannot be asked about and stays hidden.
     let named: Vec<(&Node, &Node, &str)> = data
         .items()
         .iter()
-        .filter_map(|entry| {
-            entry
-                .get("id")
-                .and_then(|id| Some((entry, id, id.as_str()?)))
-        })
+        .filter_map(|entry| entry.get("id").and_then(|id| Some((entry, id, id.as_str()?))))
         .collect();
-    let asked = named
-        .iter()
-        .map(|(_, _, id)| entry_of(upstream, id))
-        .collect();
+    let asked = named.iter().map(|(_, _, id)| entry_of(upstream, id)).collect();
     let seen = app.pep.visible(flight, asked).await?;
     let hidden = named.len() != data.items().len() || seen.iter().any(|seen| !seen);
     let mut edits = Edits::new();
@@ -186,10 +156,7 @@ async fn filtered(
 fn entry_of(upstream: &Upstream, name: &str) -> Entry {
     Entry {
         action: CHAT.to_owned(),
-        resource: Resource {
-            kind: ResourceKind::Model,
-            id: upstream.resource_id(name),
-        },
+        resource: Resource { kind: ResourceKind::Model, id: upstream.resource_id(name) },
         content: Vec::new(),
     }
 }
@@ -203,9 +170,6 @@ fn text_of(body: &[u8], node: &Node) -> Option<String> {
 fn renamed(body: &[u8], entry: &Node, id: &Node, text: &str) -> Option<String> {
     let before = body.get(entry.span.start..id.span.start)?;
     let after = body.get(id.span.end..entry.span.end)?;
-    let (before, after) = (
-        std::str::from_utf8(before).ok()?,
-        std::str::from_utf8(after).ok()?,
-    );
+    let (before, after) = (std::str::from_utf8(before).ok()?, std::str::from_utf8(after).ok()?);
     Some(format!("{before}{text}{after}"))
 }

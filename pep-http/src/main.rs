@@ -10,6 +10,7 @@ use clap::Parser;
 use lictor_pep_core::client::{GrpcDecide, Target, TokenSource};
 use lictor_pep_core::setup::{self, AuditConfig, IdentityConfig};
 use lictor_pep_core::{Clock, Ids, PepParts};
+use lictor_pep_http::server::AUDIT_WRITER;
 use lictor_pep_http::{ABILITIES, Config, Deps, serve};
 use serde::Deserialize;
 use tokio::signal::unix::{SignalKind, signal};
@@ -64,7 +65,7 @@ async fn run(file: File) -> anyhow::Result<()> {
         Some(path) => TokenSource::file(path)?,
         None => TokenSource::none(),
     };
-    let audit = setup::audit_log(&file.audit, "pep-http", keys_dir, &clock)?;
+    let audit = setup::audit_log(&file.audit, AUDIT_WRITER, keys_dir, &clock)?;
     let parts = PepParts {
         decide: Arc::new(GrpcDecide::connect(&Target::parse(&config.pdp)?, token)?),
         authenticator: Arc::new(setup::authenticator(&file.identity)?),
@@ -74,10 +75,7 @@ async fn run(file: File) -> anyhow::Result<()> {
         abilities: ABILITIES,
         budget_ms: config.decision_budget_ms,
     };
-    let deps = Deps {
-        parts,
-        durability: file.audit.durability,
-    };
+    let deps = Deps { parts, durability: file.audit.durability };
     let listener = tokio::net::TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("`{}` cannot be listened on", config.listen))?;
@@ -91,9 +89,6 @@ async fn run(file: File) -> anyhow::Result<()> {
     };
     let served = serve(config, deps, listener, shutdown).await;
     // The last record says that the log ended in order.
-    audit
-        .close("shutdown")
-        .await
-        .context("the audit log could not be closed")?;
+    audit.close("shutdown").await.context("the audit log could not be closed")?;
     Ok(served?)
 }

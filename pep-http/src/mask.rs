@@ -46,14 +46,7 @@ pub(crate) fn spans(decision: &Decision, content: &[Content]) -> Result<Spans, U
         let index = content.iter().position(fits);
         let index = index.ok_or(MaskError::Pointer(pointer))?;
         let end = content.get(index).map_or(0, |part| part.text.len());
-        found.insert(
-            index,
-            vec![MaskSpan {
-                start: 0,
-                end,
-                replacement,
-            }],
-        );
+        found.insert(index, vec![MaskSpan { start: 0, end, replacement }]);
     }
     Ok(found)
 }
@@ -104,10 +97,7 @@ pub(crate) fn whole(pointer: &str, text: &str, spans: &[MaskSpan]) -> Result<Str
 pub(crate) fn fragment(text: &str, spans: &[MaskSpan], from: usize, to: usize) -> String {
     let mut out = String::new();
     let mut done = from;
-    for span in spans
-        .iter()
-        .filter(|span| span.end > from && span.start < to)
-    {
+    for span in spans.iter().filter(|span| span.end > from && span.start < to) {
         out.push_str(text.get(done..span.start).unwrap_or_default());
         if span.start >= from {
             out.push_str(&span.replacement);

@@ -7,11 +7,7 @@ use super::*;
 use crate::text::part;
 
 fn span(start: usize, end: usize) -> MaskSpan {
-    MaskSpan {
-        start,
-        end,
-        replacement: "#".to_owned(),
-    }
+    MaskSpan { start, end, replacement: "#".to_owned() }
 }
 
 fn finding(content: u32, start: u64, end: u64) -> Finding {
@@ -51,10 +47,7 @@ fn masked(body: &str, pointer: &str, decision: &Decision) -> Result<String, Unma
 fn a_masked_string_is_escaped_again() {
     let body = r#"{ "a" : ["x\"\u0041\n",1.0] }"#;
     let decision = masking(r#"{"replacement":"[\"]"}"#, vec![finding(0, 2, 3)]);
-    assert_eq!(
-        masked(body, "/a/0", &decision).unwrap(),
-        r#"{ "a" : ["x\"[\"]\n",1.0] }"#
-    );
+    assert_eq!(masked(body, "/a/0", &decision).unwrap(), r#"{ "a" : ["x\"[\"]\n",1.0] }"#);
 }
 
 #[test]
@@ -70,10 +63,7 @@ fn arguments_stay_json_or_are_refused() {
 #[test]
 fn a_finding_without_length_masks_nothing_and_a_misfit_is_refused() {
     let body = r#"{"a":"text"}"#;
-    assert_eq!(
-        masked(body, "/a", &masking("{}", vec![finding(0, 0, 0)])).unwrap(),
-        body
-    );
+    assert_eq!(masked(body, "/a", &masking("{}", vec![finding(0, 0, 0)])).unwrap(), body);
     for wrong in [finding(0, 0, 5), finding(1, 0, 1), finding(0, 3, 2)] {
         let refused = masked(body, "/a", &masking("{}", vec![wrong]));
         assert!(matches!(refused, Err(Unmaskable::Mask(_))), "{refused:?}");
@@ -84,15 +74,9 @@ fn a_finding_without_length_masks_nothing_and_a_misfit_is_refused() {
 fn a_pointer_masks_the_whole_text_that_stands_there() {
     let body = r#"{"a":"text"}"#;
     let decision = masking(r#"{"pointers":["/a"]}"#, vec![finding(0, 0, 1)]);
-    assert_eq!(
-        masked(body, "/a", &decision).unwrap(),
-        r#"{"a":"[masked]"}"#
-    );
+    assert_eq!(masked(body, "/a", &decision).unwrap(), r#"{"a":"[masked]"}"#);
     let nowhere = masked(body, "/a", &masking(r#"{"pointers":["/b"]}"#, vec![]));
-    assert!(matches!(
-        nowhere,
-        Err(Unmaskable::Mask(MaskError::Pointer(_)))
-    ));
+    assert!(matches!(nowhere, Err(Unmaskable::Mask(MaskError::Pointer(_)))));
 }
 
 #[test]

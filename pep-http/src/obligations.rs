@@ -49,18 +49,10 @@ pub(crate) fn carry_out(
     edit_all(&mut edits, decision, &permitted.call().content, root).map_err(failed)?;
     let headers = set_headers(decision).map_err(failed)?;
     if edits.is_empty() {
-        return Ok(Dutiful {
-            body: body.clone(),
-            headers,
-        });
+        return Ok(Dutiful { body: body.clone(), headers });
     }
-    let body = edits
-        .apply(body)
-        .map_err(|error| failed(error.to_string()))?;
-    Ok(Dutiful {
-        body: body.into(),
-        headers,
-    })
+    let body = edits.apply(body).map_err(|error| failed(error.to_string()))?;
+    Ok(Dutiful { body: body.into(), headers })
 }
 
 /// The headers that obligations set on a request without a body, where the other obligations have nothing to
@@ -98,9 +90,7 @@ fn set_headers(decision: &Decision) -> Result<HeaderMap, String> {
     let mut out = HeaderMap::new();
     for (name, value) in set {
         if names_body(&name) {
-            return Err(format!(
-                "the header `{name}` describes the body and cannot be set"
-            ));
+            return Err(format!("the header `{name}` describes the body and cannot be set"));
         }
         out.insert(name, value);
     }
@@ -119,9 +109,7 @@ fn cap_tokens(edits: &mut Edits, properties: &Node, root: &Node) -> Result<(), S
     let choices = root.get("n").and_then(Node::as_u64).unwrap_or(1).max(1);
     let each = max / choices;
     if each == 0 {
-        return Err(format!(
-            "at most {max} tokens are allowed, too few for {choices} choices"
-        ));
+        return Err(format!("at most {max} tokens are allowed, too few for {choices} choices"));
     }
     let mut stated = false;
     for node in BOUNDS.iter().filter_map(|name| root.get(name)) {
@@ -146,9 +134,7 @@ fn cap_tokens(edits: &mut Edits, properties: &Node, root: &Node) -> Result<(), S
 
 /// Takes the named tools out, in both shapes of the protocol.
 fn strip_tools(edits: &mut Edits, properties: &Node, root: &Node) -> Result<(), String> {
-    let listed = properties
-        .get("tools")
-        .ok_or("`strip_tools` names no `tools`")?;
+    let listed = properties.get("tools").ok_or("`strip_tools` names no `tools`")?;
     let names: Option<Vec<&str>> = listed.items().iter().map(Node::as_str).collect();
     let names = names.ok_or("`strip_tools` names tools that are no texts")?;
     for (list, choice) in [("tools", "tool_choice"), ("functions", "function_call")] {
@@ -167,16 +153,12 @@ fn strip_tools(edits: &mut Edits, properties: &Node, root: &Node) -> Result<(), 
         if keep.is_empty() {
             // Providers refuse an empty list, and a choice without a list.
             edits.replace(tools, "null");
-            choice
-                .into_iter()
-                .for_each(|node| edits.replace(node, "null"));
+            choice.into_iter().for_each(|node| edits.replace(node, "null"));
             continue;
         }
         edits.replace(tools, format!("[{}]", joined(&keep)));
         let chosen = choice.filter(|node| tool_name(node).is_some_and(|n| names.contains(&n)));
-        chosen
-            .into_iter()
-            .for_each(|node| edits.replace(node, "\"auto\""));
+        chosen.into_iter().for_each(|node| edits.replace(node, "\"auto\""));
     }
     Ok(())
 }
@@ -188,10 +170,7 @@ fn joined(nodes: &[&Node]) -> String {
 
 /// The name in `{"function": {"name": ..}}`, `{"custom": {"name": ..}}` or `{"name": ..}`.
 fn tool_name(tool: &Node) -> Option<&str> {
-    let inner = tool
-        .get("function")
-        .or_else(|| tool.get("custom"))
-        .unwrap_or(tool);
+    let inner = tool.get("function").or_else(|| tool.get("custom")).unwrap_or(tool);
     inner.get("name").and_then(Node::as_str)
 }
 
@@ -227,28 +206,17 @@ mod tests {
             cap(r#"{"max_tokens":500, "max_completion_tokens":101}"#),
             r#"{"max_tokens":100, "max_completion_tokens":100}"#
         );
-        assert_eq!(
-            cap(r#"{ "a":1}"#),
-            r#"{"max_completion_tokens":100, "a":1}"#
-        );
+        assert_eq!(cap(r#"{ "a":1}"#), r#"{"max_completion_tokens":100, "a":1}"#);
         assert_eq!(cap(r#"{"max_tokens":null}"#), r#"{"max_tokens":100}"#);
-        assert_eq!(
-            cap(r#"{"n":3,"max_tokens":50}"#),
-            r#"{"n":3,"max_tokens":33}"#
-        );
+        assert_eq!(cap(r#"{"n":3,"max_tokens":50}"#), r#"{"n":3,"max_tokens":33}"#);
     }
 
     #[test]
     fn a_bound_that_cannot_be_kept_is_refused() {
-        for (body, properties) in [
-            ("{}", "{}"),
-            ("{}", r#"{"max":0}"#),
-            (r#"{"n":9}"#, r#"{"max":8}"#),
-        ] {
-            assert!(
-                edited(body, ObligationKind::CapTokens, properties).is_err(),
-                "{properties}"
-            );
+        for (body, properties) in
+            [("{}", "{}"), ("{}", r#"{"max":0}"#), (r#"{"n":9}"#, r#"{"max":8}"#)]
+        {
+            assert!(edited(body, ObligationKind::CapTokens, properties).is_err(), "{properties}");
         }
     }
 
@@ -258,12 +226,8 @@ mod tests {
         let strip =
             |body: &str| edited(body, ObligationKind::StripTools, r#"{"tools":["send"]}"#).unwrap();
         let choice = |name: &str| format!(r#""tool_choice":{}"#, tool(name));
-        let both = format!(
-            r#"{{"tools":[{}, {}],{}}}"#,
-            tool("send"),
-            tool("read"),
-            choice("send")
-        );
+        let both =
+            format!(r#"{{"tools":[{}, {}],{}}}"#, tool("send"), tool("read"), choice("send"));
         let expected = format!(r#"{{"tools":[{}],"tool_choice":"auto"}}"#, tool("read"));
         assert_eq!(strip(&both), expected);
         let only = format!(r#"{{"tools":[{}],"tool_choice":"auto"}}"#, tool("send"));
@@ -272,10 +236,7 @@ mod tests {
         assert_eq!(strip(&other), other);
         let old =
             r#"{"functions":[{"name":"send"},{"name":"read"}],"function_call":{"name":"send"}}"#;
-        assert_eq!(
-            strip(old),
-            r#"{"functions":[{"name":"read"}],"function_call":"auto"}"#
-        );
+        assert_eq!(strip(old), r#"{"functions":[{"name":"read"}],"function_call":"auto"}"#);
         assert!(edited("{}", ObligationKind::StripTools, r#"{"tools":[1]}"#).is_err());
         assert!(edited("{}", ObligationKind::StripTools, "{}").is_err());
     }
@@ -287,13 +248,7 @@ mod tests {
             set_headers(&decision(ObligationKind::SetHeader, &properties))
         };
         assert_eq!(set("X-Team").unwrap().get("x-team").unwrap(), "v");
-        for name in [
-            "authorization",
-            "Content-Type",
-            "content-length",
-            "accept-encoding",
-            "host",
-        ] {
+        for name in ["authorization", "Content-Type", "content-length", "accept-encoding", "host"] {
             assert!(set(name).is_err(), "{name}");
         }
     }

@@ -44,10 +44,7 @@ struct ToldBody<'a> {
 }
 
 fn told(told: &Told) -> ToldBody<'_> {
-    ToldBody {
-        id: &told.id,
-        message: &told.message,
-    }
+    ToldBody { id: &told.id, message: &told.message }
 }
 
 /// The body of the error.
@@ -166,26 +163,17 @@ mod tests {
         });
         let response = response(&Refusal::of_decision(&decision));
         assert_eq!(response.headers().get("retry-after").unwrap(), "2");
-        assert_eq!(
-            response.headers().get("ratelimit").unwrap(),
-            "\"team\";r=3;t=2"
-        );
+        assert_eq!(response.headers().get("ratelimit").unwrap(), "\"team\";r=3;t=2");
     }
 
     #[test]
     fn what_was_done_must_not_be_repeated() {
         let withheld = Refusal::new(reason::AUDIT_UNAVAILABLE, "x").after_effect();
-        assert_eq!(
-            response(&withheld).headers().get(SHOULD_RETRY).unwrap(),
-            "false"
-        );
+        assert_eq!(response(&withheld).headers().get(SHOULD_RETRY).unwrap(), "false");
         let error = &shown(&withheld)["error"];
         assert_eq!(error["code"], reason::RESULT_WITHHELD);
         assert_eq!(error["lictor"]["executed"], true);
-        assert_eq!(
-            error["lictor"]["reasons"][1]["id"],
-            reason::AUDIT_UNAVAILABLE
-        );
+        assert_eq!(error["lictor"]["reasons"][1]["id"], reason::AUDIT_UNAVAILABLE);
     }
 
     #[test]
@@ -207,10 +195,7 @@ mod tests {
     fn an_event_is_one_error_object() {
         let event = event(&Refusal::new(reason::RESULT_WITHHELD, "line\nbreak"));
         let text = String::from_utf8(event).unwrap();
-        let data = text
-            .strip_prefix("data: ")
-            .and_then(|t| t.strip_suffix("\n\n"))
-            .unwrap();
+        let data = text.strip_prefix("data: ").and_then(|t| t.strip_suffix("\n\n")).unwrap();
         let value: Value = serde_json::from_str(data).unwrap();
         assert_eq!(value["error"]["code"], reason::RESULT_WITHHELD);
     }

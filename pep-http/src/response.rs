@@ -21,11 +21,7 @@ use crate::upstream::{self, BodyError};
 use crate::{answer, mask, refusal};
 
 /// Headers of an answer that stay here: a provider must not set cookies for, or move, our callers.
-const KEPT: [HeaderName; 3] = [
-    SET_COOKIE,
-    WWW_AUTHENTICATE,
-    HeaderName::from_static("alt-svc"),
-];
+const KEPT: [HeaderName; 3] = [SET_COOKIE, WWW_AUTHENTICATE, HeaderName::from_static("alt-svc")];
 /// Headers that describe the very bytes of a body.
 const OF_BYTES: [HeaderName; 5] = [
     ETAG,
@@ -75,21 +71,15 @@ pub(crate) async fn collect(
     };
     let (ended, refusal) = match collected {
         Ok(body) => {
-            let plain = Plain {
-                status: head.status,
-                headers: head.headers,
-                body,
-            };
+            let plain = Plain { status: head.status, headers: head.headers, body };
             return Ok(Some((flight, plain)));
         }
-        Err(error @ BodyError::TooLarge(_)) => (
-            Ended::Withheld,
-            flight.withhold(reason::BODY_TOO_LARGE, answer_error(error)),
-        ),
-        Err(error) => (
-            Ended::Unknown,
-            flight.refuse(reason::UPSTREAM_UNAVAILABLE, answer_error(error)),
-        ),
+        Err(error @ BodyError::TooLarge(_)) => {
+            (Ended::Withheld, flight.withhold(reason::BODY_TOO_LARGE, answer_error(error)))
+        }
+        Err(error) => {
+            (Ended::Unknown, flight.refuse(reason::UPSTREAM_UNAVAILABLE, answer_error(error)))
+        }
     };
     Err(app.end(flight, Ending::new(ended, status), refusal).await)
 }
@@ -168,17 +158,12 @@ fn used(flight: &Flight, plain: &Plain, root: Option<&Node>) -> Usage {
     }
     let counted = root.and_then(answer::usage);
     counted.unwrap_or_else(|| {
-        let content = root
-            .map(|root| answer::view(root).content())
-            .unwrap_or_default();
+        let content = root.map(|root| answer::view(root).content()).unwrap_or_default();
         let bytes = match root {
             Some(_) => crate::text::text_bytes(&content),
             None => plain.body.len() as u64,
         };
-        Usage {
-            max_output_tokens: crate::text::estimated_tokens(bytes),
-            ..flight.call().usage
-        }
+        Usage { max_output_tokens: crate::text::estimated_tokens(bytes), ..flight.call().usage }
     })
 }
 
@@ -190,17 +175,11 @@ async fn check(
     root: Option<Node>,
 ) -> Result<Checked, Refusal> {
     if Reviewed::unneeded(flight.hints()).is_some() {
-        return Ok(Checked {
-            body,
-            masked: false,
-            decision: None,
-        });
+        return Ok(Checked { body, masked: false, decision: None });
     }
     let root = root.ok_or_else(|| {
-        flight.withhold(
-            reason::BODY_INVALID,
-            "the provider's answer is not JSON that can be checked",
-        )
+        flight
+            .withhold(reason::BODY_INVALID, "the provider's answer is not JSON that can be checked")
     })?;
     let view = answer::view(&root);
     let content = view.content();
@@ -210,25 +189,15 @@ async fn check(
     let failed = |why: String| flight.withhold(reason::OBLIGATION_FAILED, why);
     let spans = mask::spans(&decision, &content).map_err(|error| failed(error.to_string()))?;
     if spans.is_empty() {
-        return Ok(Checked {
-            body,
-            masked: false,
-            decision: Some(decision),
-        });
+        return Ok(Checked { body, masked: false, decision: Some(decision) });
     }
     let mut edits = Edits::new();
     mask::edit(&mut edits, &root, &content, &spans).map_err(|error| failed(error.to_string()))?;
     for echo in &view.echoes {
         edits.replace_span(*echo, "null");
     }
-    let body = edits
-        .apply(&body)
-        .map_err(|error| failed(error.to_string()))?;
-    Ok(Checked {
-        body: body.into(),
-        masked: true,
-        decision: Some(decision),
-    })
+    let body = edits.apply(&body).map_err(|error| failed(error.to_string()))?;
+    Ok(Checked { body: body.into(), masked: true, decision: Some(decision) })
 }
 
 /// The released result, if either decision obliges to keep it.
@@ -238,10 +207,7 @@ pub(crate) fn logged(
     result: impl FnOnce() -> Option<String>,
 ) -> Option<String> {
     let obliges = |decision: &Decision| {
-        decision
-            .obligations
-            .iter()
-            .any(|obligation| obligation.kind == ObligationKind::LogFull)
+        decision.obligations.iter().any(|obligation| obligation.kind == ObligationKind::LogFull)
     };
     let obliged = obliges(flight.decision()) || second.is_some_and(obliges);
     if obliged { result() } else { None }

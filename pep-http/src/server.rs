@@ -12,6 +12,7 @@ use axum::serve::ListenerExt;
 use http::{Method, Response, StatusCode};
 use lictor_pep_core::forward::ForwarderError;
 use lictor_pep_core::setup::DurabilityRule;
+use lictor_pep_core::witness::witness;
 use lictor_pep_core::{Ended, Ending, Flight, Forwarder, Pep, PepParts, Refusal};
 use lictor_proto::reason;
 use tokio::net::TcpListener;
@@ -144,6 +145,9 @@ impl App {
     }
 }
 
+/// Name of this enforcement point's log.
+pub const AUDIT_WRITER: &str = "pep-http";
+
 /// Serves until `shutdown`, then answers what is under way: for at most `drain_timeout_ms`, after which calls are
 /// cut off, recorded and told so.
 ///
@@ -169,13 +173,11 @@ pub async fn serve(
         }
     });
     let service = router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
-    let mut server = std::pin::pin!(
-        axum::serve(listener, service)
-            .with_graceful_shutdown(signal)
-            .into_future()
-    );
+    let mut server =
+        std::pin::pin!(axum::serve(listener, service).with_graceful_shutdown(signal).into_future());
     tokio::select! {
         ended = &mut server => ended?,
+        () = witness(app.pep.clone(), AUDIT_WRITER) => {}
         () = past_drain(watched, config.drain_timeout_ms) => {
             phase.send_replace(Phase::Cut);
             let told = tokio::time::timeout(Duration::from_millis(CUT_TIMEOUT_MS), server).await;
@@ -189,11 +191,8 @@ pub async fn serve(
 fn compose(config: &Config, deps: Deps, phase: watch::Receiver<Phase>) -> Result<App, ServeError> {
     let upstreams = Upstreams::load(config)?;
     let forwarder = Forwarder::new(deps.parts.clock.clone(), config.head_timeout_ms)?;
-    let pep = Pep::new(PepParts {
-        abilities: ABILITIES,
-        ..deps.parts
-    })
-    .with_durability(deps.durability);
+    let pep =
+        Pep::new(PepParts { abilities: ABILITIES, ..deps.parts }).with_durability(deps.durability);
     Ok(App {
         pep,
         forwarder,
@@ -207,11 +206,7 @@ fn compose(config: &Config, deps: Deps, phase: watch::Receiver<Phase>) -> Result
 }
 
 async fn past_drain(mut phase: watch::Receiver<Phase>, drain_timeout_ms: u64) {
-    if phase
-        .wait_for(|phase| *phase >= Phase::Draining)
-        .await
-        .is_ok()
-    {
+    if phase.wait_for(|phase| *phase >= Phase::Draining).await.is_ok() {
         tokio::time::sleep(Duration::from_millis(drain_timeout_ms)).await;
     } else {
         std::future::pending::<()>().await;
@@ -225,17 +220,11 @@ async fn settle(app: &App, phase: &watch::Sender<Phase>, slots: usize) {
     let idle = tokio::time::timeout(patience, app.slots.acquire_many(slots)).await;
     if idle.is_err() {
         phase.send_replace(Phase::Cut);
-        if tokio::time::timeout(patience, app.slots.acquire_many(slots))
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(patience, app.slots.acquire_many(slots)).await.is_err() {
             tracing::warn!("calls were still under way at the end and stay unsettled");
         }
     }
-    if tokio::time::timeout(patience, app.pep.drained())
-        .await
-        .is_err()
-    {
+    if tokio::time::timeout(patience, app.pep.drained()).await.is_err() {
         tracing::warn!("settlements were still under way at the end");
     }
 }
@@ -284,10 +273,7 @@ async fn handle(
     slot: OwnedSemaphorePermit,
 ) {
     let (head, body) = request.into_parts();
-    let caller = Caller {
-        headers: head.headers,
-        source_ip: peer.ip().to_string(),
-    };
+    let caller = Caller { headers: head.headers, source_ip: peer.ip().to_string() };
     match (&head.method, head.uri.path()) {
         (&Method::POST, "/v1/chat/completions") => exchange::chat(app, caller, body, reply).await,
         (&Method::GET, "/v1/models") => {
@@ -309,9 +295,6 @@ async fn unknown(app: &App, caller: &Caller) -> Response<Body> {
         ),
         Err(refused) => refused,
     };
-    let refused = app
-        .pep
-        .refuse_unread(OTHER_PROTOCOL, &caller.source_ip, OTHER, refused)
-        .await;
+    let refused = app.pep.refuse_unread(OTHER_PROTOCOL, &caller.source_ip, OTHER, refused).await;
     refusal::response(&refused)
 }

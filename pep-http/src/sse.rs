@@ -31,9 +31,7 @@ impl Event {
 
     /// Whether this event ends the stream.
     pub(crate) fn is_done(&self) -> bool {
-        self.data
-            .as_deref()
-            .is_some_and(|data| data.trim_ascii() == DONE)
+        self.data.as_deref().is_some_and(|data| data.trim_ascii() == DONE)
     }
 }
 
@@ -129,11 +127,7 @@ fn event_of(raw: Vec<u8>) -> Event {
 /// Where the value stands in a `data` line.
 fn data_value(line: &[u8]) -> Option<Range<usize>> {
     // A byte order mark may open the stream.
-    let mark = if line.starts_with(b"\xef\xbb\xbf") {
-        3
-    } else {
-        0
-    };
+    let mark = if line.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
     let rest = line.get(mark..)?.strip_prefix(b"data")?;
     let start = mark + 4;
     match rest.first() {
@@ -165,12 +159,7 @@ mod tests {
     fn data_of(events: &[Event]) -> Vec<Option<String>> {
         events
             .iter()
-            .map(|event| {
-                event
-                    .data
-                    .clone()
-                    .map(|data| String::from_utf8(data).unwrap())
-            })
+            .map(|event| event.data.clone().map(|data| String::from_utf8(data).unwrap()))
             .collect()
     }
 
@@ -187,19 +176,13 @@ mod tests {
             b": hi\n\nevent: x\r\ndata:one\r\ndata: two\r\n\r\ndata\r\rdatax: no\n\ndata:  three",
         );
         let expected = [None, Some("one\ntwo"), Some(""), None, Some(" three")];
-        assert_eq!(
-            data_of(&events),
-            expected.map(|data| data.map(str::to_owned))
-        );
+        assert_eq!(data_of(&events), expected.map(|data| data.map(str::to_owned)));
         assert_eq!(events[1].raw, b"event: x\r\ndata:one\r\ndata: two\r\n\r\n");
     }
 
     #[test]
     fn a_byte_order_mark_hides_nothing() {
-        assert_eq!(
-            data_of(&all(b"\xef\xbb\xbfdata: x\n\n")),
-            [Some("x".to_owned())]
-        );
+        assert_eq!(data_of(&all(b"\xef\xbb\xbfdata: x\n\n")), [Some("x".to_owned())]);
     }
 
     #[test]

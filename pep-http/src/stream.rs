@@ -26,10 +26,7 @@ const MAX_WAITING_PIECES: usize = 16;
 
 /// Whether an answer is a stream of events.
 pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
-    let value = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = value.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("text/event-stream")
 }
@@ -44,13 +41,8 @@ pub(crate) async fn run(app: Arc<App>, flight: Flight, answer: Response<Incoming
             reason::BODY_INVALID,
             "the provider's stream is encoded and cannot be checked",
         );
-        let refused = app
-            .end(
-                flight,
-                Ending::new(Ended::Withheld, status.as_u16()),
-                withheld,
-            )
-            .await;
+        let refused =
+            app.end(flight, Ending::new(Ended::Withheld, status.as_u16()), withheld).await;
         reply.send(refusal::response(&refused));
         return;
     }
@@ -58,18 +50,8 @@ pub(crate) async fn run(app: Arc<App>, flight: Flight, answer: Response<Incoming
     let (out, pieces) = mpsc::channel::<Result<Bytes, std::io::Error>>(MAX_WAITING_PIECES);
     let stream = Body::from_stream(ReceiverStream::new(pieces));
     reply.send(response::answer_of(status, headers, stream));
-    let pump = Pump {
-        app,
-        flight,
-        status,
-        body,
-        out,
-    };
-    if check {
-        pump.hold().await
-    } else {
-        pump.pass_through().await
-    }
+    let pump = Pump { app, flight, status, body, out };
+    if check { pump.hold().await } else { pump.pass_through().await }
 }
 
 /// What came next.
@@ -111,10 +93,7 @@ impl Pump {
 
     /// Gives `bytes` to the caller; false if it has gone or does not read any more.
     async fn give(&self, bytes: Bytes) -> bool {
-        matches!(
-            tokio::time::timeout(self.app.idle, self.out.send(Ok(bytes))).await,
-            Ok(Ok(()))
-        )
+        matches!(tokio::time::timeout(self.app.idle, self.out.send(Ok(bytes))).await, Ok(Ok(())))
     }
 
     /// Every piece goes on as it comes; only the piece that ends the stream waits for the record.
@@ -147,9 +126,7 @@ impl Pump {
             ending.usage = tap.usage_of(&self.flight);
         }
         ending.result = tap.into_log();
-        let Self {
-            app, flight, out, ..
-        } = self;
+        let Self { app, flight, out, .. } = self;
         let last = match app.pep.finish(flight, ending).await {
             Ok(()) => last,
             Err(refused) => Some(refusal::event(&refused).into()),
@@ -168,9 +145,7 @@ impl Pump {
         match read {
             Read::Stopped(step) => self.stop(step, &used).await,
             Read::Unreadable(error) => {
-                let withheld = self
-                    .flight
-                    .withhold(reason::RESULT_WITHHELD, error.to_string());
+                let withheld = self.flight.withhold(reason::RESULT_WITHHELD, error.to_string());
                 self.end(Ended::Withheld, &used, withheld).await;
             }
             Read::Whole => match self.decide(&held).await {
@@ -185,9 +160,7 @@ impl Pump {
             let taken = match self.step().await {
                 Step::Bytes(bytes) => held.push(&bytes),
                 Step::End => {
-                    return held
-                        .finish()
-                        .map_or_else(Read::Unreadable, |()| Read::Whole);
+                    return held.finish().map_or_else(Read::Unreadable, |()| Read::Whole);
                 }
                 step => return Read::Stopped(step),
             };
@@ -208,14 +181,8 @@ impl Pump {
         };
         let failed = |why: String| flight.withhold(reason::OBLIGATION_FAILED, why);
         let spans = mask::spans(&decision, &content).map_err(|error| failed(error.to_string()))?;
-        let frames = held
-            .release(&spans)
-            .map_err(|error| failed(error.to_string()))?;
-        Ok(Released {
-            frames,
-            masked: !spans.is_empty(),
-            decision,
-        })
+        let frames = held.release(&spans).map_err(|error| failed(error.to_string()))?;
+        Ok(Released { frames, masked: !spans.is_empty(), decision })
     }
 
     async fn release(self, held: &Held, released: Released) {
@@ -228,9 +195,7 @@ impl Pump {
             serde_json::to_string(&String::from_utf8_lossy(&released.frames.concat())).ok()
         });
         ending.response_decision_id = Some(released.decision.decision_id);
-        let Self {
-            app, flight, out, ..
-        } = self;
+        let Self { app, flight, out, .. } = self;
         let frames = match app.pep.finish(flight, ending).await {
             Ok(()) => released.frames,
             Err(refused) => vec![refusal::event(&refused)],
@@ -246,16 +211,16 @@ impl Pump {
     /// The stream ends early: recorded and settled, then said in the protocol's own way.
     async fn stop(self, step: Step, used: &Usage) {
         let refused = match step {
-            Step::Draining => self
-                .flight
-                .refuse(reason::OVERLOADED, "the enforcement point is shutting down"),
+            Step::Draining => {
+                self.flight.refuse(reason::OVERLOADED, "the enforcement point is shutting down")
+            }
             Step::Broken(error) => self.flight.refuse(
                 reason::UPSTREAM_UNAVAILABLE,
                 format!("the provider's stream ended early: {error}"),
             ),
-            Step::Gone | Step::End | Step::Bytes(_) => self
-                .flight
-                .refuse(reason::UPSTREAM_UNAVAILABLE, "the caller has gone"),
+            Step::Gone | Step::End | Step::Bytes(_) => {
+                self.flight.refuse(reason::UPSTREAM_UNAVAILABLE, "the caller has gone")
+            }
         };
         self.end(Ended::Unknown, used, refused).await;
     }
@@ -263,13 +228,7 @@ impl Pump {
     async fn end(self, ended: Ended, used: &Usage, refused: Refusal) {
         let mut ending = Ending::new(ended, self.status.as_u16());
         ending.usage = *used;
-        let Self {
-            app,
-            flight,
-            out,
-            body,
-            ..
-        } = self;
+        let Self { app, flight, out, body, .. } = self;
         drop(body);
         let told = app.end(flight, ending, refused).await;
         let event = refusal::event(&told);

@@ -24,11 +24,7 @@ pub(crate) struct Tap {
 impl Tap {
     /// Listens; `log` says whether texts are kept.
     pub(crate) fn new(log: bool) -> Self {
-        Self {
-            parser: Some(Parser::default()),
-            log: log.then(IndexMap::new),
-            ..Self::default()
-        }
+        Self { parser: Some(Parser::default()), log: log.then(IndexMap::new), ..Self::default() }
     }
 
     /// Hears the next bytes; true if the event that ends the stream is among them.
@@ -75,10 +71,7 @@ impl Tap {
 
     fn usage_after(&self, asked: Usage) -> Usage {
         let estimate = text::estimated_tokens(self.text_bytes);
-        self.usage.unwrap_or(Usage {
-            max_output_tokens: estimate,
-            ..asked
-        })
+        self.usage.unwrap_or(Usage { max_output_tokens: estimate, ..asked })
     }
 
     /// The texts by channel as a JSON object.
@@ -92,11 +85,7 @@ mod tests {
     use super::*;
     use crate::sse::MAX_EVENT_BYTES;
 
-    const ASKED: Usage = Usage {
-        input_tokens: 7,
-        max_output_tokens: 99,
-        cost_usd_micros: 0,
-    };
+    const ASKED: Usage = Usage { input_tokens: 7, max_output_tokens: 99, cost_usd_micros: 0 };
 
     #[test]
     fn texts_are_counted_until_the_provider_counts() {

@@ -27,9 +27,7 @@ pub(crate) fn binary_media(pointer: &str, text: &str) -> Option<String> {
     if pointer.ends_with("/input_audio/data") || pointer.ends_with("/audio/data") {
         return Some("audio/unknown".to_owned());
     }
-    pointer
-        .ends_with("/file/file_data")
-        .then(|| "application/octet-stream".to_owned())
+    pointer.ends_with("/file/file_data").then(|| "application/octet-stream".to_owned())
 }
 
 /// The content parts that the string at `pointer` stands for.
@@ -47,12 +45,7 @@ pub(crate) fn push_parts(out: &mut Vec<Content>, origin: Origin, pointer: &str, 
 
 /// One content part.
 pub(crate) fn part(origin: Origin, pointer: &str, media: &str, text: &str) -> Content {
-    Content {
-        origin,
-        pointer: pointer.to_owned(),
-        media: media.to_owned(),
-        text: text.to_owned(),
-    }
+    Content { origin, pointer: pointer.to_owned(), media: media.to_owned(), text: text.to_owned() }
 }
 
 /// Tokens of `bytes` of text, estimated at four bytes each and rounded up.
@@ -75,18 +68,8 @@ mod tests {
         let at = "/messages/0/content/0/image_url/url";
         push_parts(&mut out, Origin::User, at, "data:image/png;base64,AAAA");
         push_parts(&mut out, Origin::User, at, "https://x.example/a.png");
-        push_parts(
-            &mut out,
-            Origin::User,
-            "/messages/0/content/1/input_audio/data",
-            "UklG",
-        );
-        push_parts(
-            &mut out,
-            Origin::User,
-            "/messages/0/content/2/text",
-            "data:text/plain,hi",
-        );
+        push_parts(&mut out, Origin::User, "/messages/0/content/1/input_audio/data", "UklG");
+        push_parts(&mut out, Origin::User, "/messages/0/content/2/text", "data:text/plain,hi");
         let seen: Vec<(&str, &str)> = out.iter().map(|part| (&*part.media, &*part.text)).collect();
         let expected = [
             ("image/png", ""),
@@ -107,12 +90,7 @@ mod tests {
     #[test]
     fn identifiers_are_short_and_plain() {
         assert!(is_identifier("json_schema") && is_identifier(&"a".repeat(MAX_IDENTIFIER_BYTES)));
-        for text in [
-            "",
-            "Text",
-            "two words",
-            &"a".repeat(MAX_IDENTIFIER_BYTES + 1),
-        ] {
+        for text in ["", "Text", "two words", &"a".repeat(MAX_IDENTIFIER_BYTES + 1)] {
             assert!(!is_identifier(text), "{text}");
         }
     }

@@ -154,10 +154,7 @@ impl Upstreams {
         }
         let mut all = all.into_iter();
         let first = all.next().ok_or(ConfigError::NoUpstreams)?;
-        Ok(Self {
-            first,
-            others: all.collect(),
-        })
+        Ok(Self { first, others: all.collect() })
     }
 
     /// The provider of `model`: where several are configured, the one whose id is the prefix of the name; otherwise,
@@ -168,17 +165,9 @@ impl Upstreams {
             && let Some(upstream) = self.all().find(|upstream| upstream.id == prefix)
             && !rest.is_empty()
         {
-            return Selected {
-                upstream,
-                model: rest,
-                renamed: true,
-            };
+            return Selected { upstream, model: rest, renamed: true };
         }
-        Selected {
-            upstream: &self.first,
-            model,
-            renamed: false,
-        }
+        Selected { upstream: &self.first, model, renamed: false }
     }
 
     /// Whether names of models need the id of their provider to be told apart.
@@ -236,9 +225,7 @@ where
     B: http_body::Body<Data = Bytes> + Unpin,
 {
     loop {
-        let frame = tokio::time::timeout(idle, body.frame())
-            .await
-            .map_err(|_| BodyError::Idle)?;
+        let frame = tokio::time::timeout(idle, body.frame()).await.map_err(|_| BodyError::Idle)?;
         match frame {
             None => return Ok(None),
             Some(Err(_)) => return Err(BodyError::Lost),
@@ -297,10 +284,7 @@ mod tests {
     fn a_prefix_selects_only_among_several() {
         let one = upstreams(&["openai"]);
         let selected = one.select("openai/gpt-5");
-        assert_eq!(
-            selected.upstream.resource_id(selected.model),
-            "openai/openai/gpt-5"
-        );
+        assert_eq!(selected.upstream.resource_id(selected.model), "openai/openai/gpt-5");
         assert!(!selected.renamed);
 
         let two = upstreams(&["openai", "local"]);
@@ -359,10 +343,7 @@ mod tests {
         let value = bearer("a", "sk-secret").unwrap();
         assert_eq!(format!("{value:?}"), "Sensitive");
         for key in ["", "a\nb"] {
-            assert!(
-                matches!(bearer("a", key), Err(ConfigError::KeyText(_))),
-                "{key:?}"
-            );
+            assert!(matches!(bearer("a", key), Err(ConfigError::KeyText(_))), "{key:?}");
         }
     }
 
@@ -372,25 +353,16 @@ mod tests {
         let mut body = Full::new(Bytes::from_static(b"12345"));
         assert_eq!(collect(&mut body, 5, idle).await.unwrap(), "12345");
         let mut body = Full::new(Bytes::from_static(b"123456"));
-        assert_eq!(
-            collect(&mut body, 5, idle).await,
-            Err(BodyError::TooLarge(5))
-        );
+        assert_eq!(collect(&mut body, 5, idle).await, Err(BodyError::TooLarge(5)));
         let chunks = ["123", "45", "6"].map(|c| Ok::<_, std::io::Error>(Bytes::from(c)));
         let mut body = axum::body::Body::from_stream(futures::stream::iter(chunks));
-        assert_eq!(
-            collect(&mut body, 5, idle).await,
-            Err(BodyError::TooLarge(5))
-        );
+        assert_eq!(collect(&mut body, 5, idle).await, Err(BodyError::TooLarge(5)));
     }
 
     #[tokio::test]
     async fn a_cut_body_is_not_a_short_one() {
         let chunks = [Ok(Bytes::from("1")), Err(std::io::Error::other("cut"))];
         let mut body = axum::body::Body::from_stream(futures::stream::iter(chunks));
-        assert_eq!(
-            collect(&mut body, 9, Duration::from_secs(60)).await,
-            Err(BodyError::Lost)
-        );
+        assert_eq!(collect(&mut body, 9, Duration::from_secs(60)).await, Err(BodyError::Lost));
     }
 }

@@ -2,6 +2,8 @@
 //! policy: 20 Rego rules, 21 Cedar policies, 10 arguments, over 100 and 10,000 tools.
 //! Each part is timed beside the whole, so that the ratios can be read off one run.
 
+#![expect(clippy::expect_used, reason = "a benchmark that cannot be set up must stop")]
+
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -24,7 +26,9 @@ fn main() {
 
 fn data(tools: usize) -> String {
     let schema = r#"{"type":"object","properties":{"path":{"type":"string"},"rows":{"type":"integer"},"mode":{"type":"string"},"host":{"type":"string"},"command":{"type":"string"},"query":{"type":"string"},"note":{"type":"string"},"dry":{"type":"boolean"},"limit":{"type":"integer"},"tags":{"type":"array","items":{"type":"string"}}}}"#;
-    let mut text = String::from(r#"{"registry":{"users":{"ops":{}},"teams":{"team-0":{}},"servers":{"s":{}},"agents":{"#);
+    let mut text = String::from(
+        r#"{"registry":{"users":{"ops":{}},"teams":{"team-0":{}},"servers":{"s":{}},"agents":{"#,
+    );
     for i in 0..50 {
         let comma = if i == 0 { "" } else { "," };
         let _ = write!(
@@ -91,8 +95,12 @@ fn whole_decision(bencher: divan::Bencher<'_, '_>, tools: usize) {
 fn one_engine(bencher: divan::Bencher<'_, '_>, name: &str) {
     let (bundle, call) = (bundle(100), call());
     let facts = complete_facts(&bundle, &call, Facts::default(), NOW_MS);
-    let query =
-        Query { call: &call, facts: &facts, registry: bundle.registry(), budget: Budget::default() };
+    let query = Query {
+        call: &call,
+        facts: &facts,
+        registry: bundle.registry(),
+        budget: Budget::default(),
+    };
     let engine = bundle.engines().iter().find(|engine| engine.name() == name);
     let engine = engine.expect("the engine is there");
     bencher.bench(|| engine.evaluate(&query));

@@ -16,10 +16,8 @@ fn detectors() -> Detectors {
         except: Vec::new(),
         severity: None,
     };
-    let config = Config {
-        detectors: ["secret", "pii", "hidden"].map(entry).into(),
-        regexes: Vec::new(),
-    };
+    let config =
+        Config { detectors: ["secret", "pii", "hidden"].map(entry).into(), regexes: Vec::new() };
     match Detectors::compile(&config) {
         Ok(detectors) => detectors,
         Err(problem) => {
@@ -42,12 +40,7 @@ const SENTENCES: [&str; 8] = [
 ];
 
 fn clean(bytes: usize) -> String {
-    SENTENCES
-        .iter()
-        .cycle()
-        .flat_map(|s| s.chars())
-        .take(bytes)
-        .collect()
+    SENTENCES.iter().cycle().flat_map(|s| s.chars()).take(bytes).collect()
 }
 
 #[divan::bench(args = [2048, 8192, 65536])]
@@ -63,10 +56,7 @@ fn clean_unicode(bencher: Bencher<'_, '_>, bytes: usize) {
 
 #[divan::bench(args = [2048, 8192, 65536])]
 fn hidden_between_all_letters(bencher: Bencher<'_, '_>, bytes: usize) {
-    let text: String = clean(bytes / 4)
-        .chars()
-        .flat_map(|c| [c, '\u{200B}'])
-        .collect();
+    let text: String = clean(bytes / 4).chars().flat_map(|c| [c, '\u{200B}']).collect();
     run(bencher, &text);
 }
 

@@ -17,9 +17,7 @@ use serde_json::Value;
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> Outcome<()> {
-    let folder = std::env::args_os()
-        .nth(1)
-        .or_else(|| std::env::var_os("LICTOR_EVAL_DATA"));
+    let folder = std::env::args_os().nth(1).or_else(|| std::env::var_os("LICTOR_EVAL_DATA"));
     let Some(folder) = folder.map(PathBuf::from) else {
         println!("skipped: name the folder of evaluation data, or set LICTOR_EVAL_DATA");
         return Ok(());
@@ -38,10 +36,7 @@ fn detectors(wanted: &[(&str, Option<&str>)]) -> Outcome<Detectors> {
         except: Vec::new(),
         severity: None,
     };
-    let config = Config {
-        detectors: wanted.iter().map(entry).collect(),
-        regexes: Vec::new(),
-    };
+    let config = Config { detectors: wanted.iter().map(entry).collect(), regexes: Vec::new() };
     Ok(Detectors::compile(&config)?)
 }
 
@@ -63,10 +58,7 @@ fn lines(path: &Path) -> Outcome<Vec<Value>> {
 fn secrets(folder: &Path, all: &Detectors) -> Outcome<()> {
     println!("secrets: literals of the rules' own tests");
     let mut own: BTreeMap<String, Detectors> = BTreeMap::new();
-    for (file, wanted) in [
-        ("literal_positives.jsonl", true),
-        ("literal_negatives.jsonl", false),
-    ] {
+    for (file, wanted) in [("literal_positives.jsonl", true), ("literal_negatives.jsonl", false)] {
         let cases = lines(&folder.join(file))?;
         let (mut flagged, mut by_any, mut not_judged) = (0, 0, 0);
         let mut wrong: BTreeMap<String, usize> = BTreeMap::new();
@@ -106,29 +98,13 @@ fn cards(path: &Path) -> Outcome<()> {
     for case in &cases {
         let text = member(case, "full_text");
         let byte = |at: Option<&Value>| {
-            let at = at
-                .and_then(Value::as_u64)
-                .and_then(|at| usize::try_from(at).ok());
-            at.and_then(|at| {
-                text.char_indices()
-                    .map(|(byte, _)| byte)
-                    .chain([text.len()])
-                    .nth(at)
-            })
+            let at = at.and_then(Value::as_u64).and_then(|at| usize::try_from(at).ok());
+            at.and_then(|at| text.char_indices().map(|(byte, _)| byte).chain([text.len()]).nth(at))
         };
-        let spans = case
-            .get("spans")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten();
+        let spans = case.get("spans").and_then(Value::as_array).into_iter().flatten();
         let truth: Vec<_> = spans
             .filter(|span| member(span, "entity_type") == "CREDIT_CARD")
-            .map(|span| {
-                (
-                    byte(span.get("start_position")),
-                    byte(span.get("end_position")),
-                )
-            })
+            .map(|span| (byte(span.get("start_position")), byte(span.get("end_position"))))
             .collect();
         let hits = look(&only_cards, text);
         let is_true = |hit: &Hit| truth.contains(&(Some(hit.start), Some(hit.end)));
@@ -146,14 +122,10 @@ fn cards(path: &Path) -> Outcome<()> {
 /// Texts without secrets and cards: how many texts of each set have a hit, and of which detector.
 fn clean(folder: &Path, all: &Detectors) -> Outcome<()> {
     println!("other sets: texts with a hit, by detector");
-    let mut sets: Vec<PathBuf> = fs::read_dir(folder)?
-        .filter_map(|e| e.ok().map(|e| e.path()))
-        .collect();
+    let mut sets: Vec<PathBuf> =
+        fs::read_dir(folder)?.filter_map(|e| e.ok().map(|e| e.path())).collect();
     sets.sort();
-    for set in sets
-        .iter()
-        .filter(|set| set.is_dir() && !set.ends_with("gitleaks"))
-    {
+    for set in sets.iter().filter(|set| set.is_dir() && !set.ends_with("gitleaks")) {
         let mut texts = Vec::new();
         collect(set, &mut texts)?;
         let mut flagged = 0;
@@ -182,9 +154,8 @@ fn clean(folder: &Path, all: &Detectors) -> Outcome<()> {
 
 fn collect(path: &Path, texts: &mut Vec<String>) -> Outcome<()> {
     if path.is_dir() {
-        let mut inside: Vec<PathBuf> = fs::read_dir(path)?
-            .filter_map(|e| e.ok().map(|e| e.path()))
-            .collect();
+        let mut inside: Vec<PathBuf> =
+            fs::read_dir(path)?.filter_map(|e| e.ok().map(|e| e.path())).collect();
         inside.sort();
         return inside.iter().try_for_each(|path| collect(path, texts));
     }
@@ -193,11 +164,7 @@ fn collect(path: &Path, texts: &mut Vec<String>) -> Outcome<()> {
         Some("json") => strings(&serde_json::from_str(&fs::read_to_string(path)?)?, texts),
         Some("txt" | "md" | "toml") => {
             let text = fs::read_to_string(path)?;
-            texts.extend(
-                text.lines()
-                    .filter(|line| !line.trim().is_empty())
-                    .map(str::to_owned),
-            );
+            texts.extend(text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned));
         }
         _ => {}
     }

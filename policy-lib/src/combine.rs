@@ -135,7 +135,10 @@ fn permits(voices: &[Voice]) -> Vec<Reason> {
 fn missing_yes(from: PermitFrom, voices: &[Voice], yes: impl Fn(&Voice) -> bool) -> Option<Reason> {
     let taking_part: Vec<&Voice> = voices.iter().filter(|voice| voice.has_policies).collect();
     if taking_part.is_empty() {
-        return Some(Reason::new(reason::NO_POLICIES, "the bundle has no policies, so nothing is allowed"));
+        return Some(Reason::new(
+            reason::NO_POLICIES,
+            "the bundle has no policies, so nothing is allowed",
+        ));
     }
     let one = |name: &str| voices.iter().any(|v| v.engine == name && v.has_policies && yes(v));
     let silent: Vec<&str> =
@@ -241,11 +244,8 @@ impl Merger {
             }
             _ => {}
         }
-        let key = (
-            obligation.kind,
-            obligation.properties.node().canonical(),
-            obligation.id.clone(),
-        );
+        let key =
+            (obligation.kind, obligation.properties.node().canonical(), obligation.id.clone());
         self.kept.insert(key, obligation.clone());
         Ok(())
     }

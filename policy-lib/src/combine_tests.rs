@@ -162,12 +162,15 @@ fn obligations_merge_to_the_stricter() {
     let merged = combine(all, &voices(rego, cedar)).obligations;
     let shown: Vec<(&str, &str)> =
         merged.iter().map(|o| (o.id.as_str(), o.properties.text())).collect();
-    assert_eq!(shown, [
-        ("m1", r#"{"categories":["secret"]}"#),
-        ("m2", r#"{"categories":["pii"]}"#),
-        ("c2", r#"{"max":50}"#),
-        ("s", r#"{"tools":["a","b","c"]}"#),
-    ]);
+    assert_eq!(
+        shown,
+        [
+            ("m1", r#"{"categories":["secret"]}"#),
+            ("m2", r#"{"categories":["pii"]}"#),
+            ("c2", r#"{"max":50}"#),
+            ("s", r#"{"tools":["a","b","c"]}"#),
+        ]
+    );
 }
 
 #[test]

@@ -215,7 +215,8 @@ pub fn complete(
     for (id, spec) in specs {
         let applies = spec.matches.as_ref().is_some_and(|matches| matches.covers(call));
         if applies {
-            let want = LimitWant { id: id.clone(), key: key_of(&spec.key, call), ..Default::default() };
+            let want =
+                LimitWant { id: id.clone(), key: key_of(&spec.key, call), ..Default::default() };
             requests.push(complete_one(&want, Some(spec), call)?);
         }
     }

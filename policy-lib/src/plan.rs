@@ -167,7 +167,8 @@ fn known_resource(bundle: &LoadedBundle, call: &Call) -> Result<(), Reason> {
     if bundle.registry().knows(resource) {
         return Ok(());
     }
-    let message = format!("the {} `{}` is not in the registry", resource.kind.as_str(), resource.id);
+    let message =
+        format!("the {} `{}` is not in the registry", resource.kind.as_str(), resource.id);
     Err(Reason::new(reason::RESOURCE_UNKNOWN, message))
 }
 

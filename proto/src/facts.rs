@@ -66,7 +66,10 @@ impl Default for SessionFacts {
             calls: BTreeMap::new(),
             tail: Vec::new(),
             pending: Vec::new(),
-            labels: Labels { integrity: Integrity::Trusted, confidentiality: Confidentiality::Public },
+            labels: Labels {
+                integrity: Integrity::Trusted,
+                confidentiality: Confidentiality::Public,
+            },
             approvals: Vec::new(),
             spend_usd_micros: 0,
             kind: SessionKind::Opened,

@@ -26,6 +26,8 @@ pub mod wire;
 #[expect(
     missing_docs,
     clippy::all,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
     reason = "generated from proto/lictor/v1, where every field is documented"
 )]
 pub mod pb {

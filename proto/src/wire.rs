@@ -43,9 +43,15 @@ fn open(field: &str, bytes: &[u8]) -> Result<Open> {
     if bytes.is_empty() {
         return Ok(Open::default());
     }
-    let open = Open::parse(bytes)
-        .map_err(|error| WireError { id: error.reason_id(), message: format!("{field}: {error}") })?;
-    if open.node().is_object() { Ok(open) } else { Err(invalid(format!("{field} must be an object"))) }
+    let open = Open::parse(bytes).map_err(|error| WireError {
+        id: error.reason_id(),
+        message: format!("{field}: {error}"),
+    })?;
+    if open.node().is_object() {
+        Ok(open)
+    } else {
+        Err(invalid(format!("{field} must be an object")))
+    }
 }
 
 fn present(text: &str) -> Option<String> {
@@ -308,12 +314,7 @@ pub fn reason_to_pb(reason: &Reason) -> pb::Reason {
 /// Protobuf to reason.
 #[must_use]
 pub fn reason_from_pb(reason: pb::Reason) -> Reason {
-    Reason {
-        id: reason.id,
-        message: reason.message,
-        detail: reason.detail,
-        policy: reason.policy,
-    }
+    Reason { id: reason.id, message: reason.message, detail: reason.detail, policy: reason.policy }
 }
 
 fn obligation_to_pb(obligation: &Obligation) -> pb::Obligation {
@@ -450,10 +451,7 @@ pub fn error_to_pb(call_id: &str, error: &DecideError) -> pb::DecideResponse {
         call_id: call_id.to_owned(),
         decision: None,
         hints: None,
-        error: Some(pb::Error {
-            id: error.reason_id().to_owned(),
-            message: error.to_string(),
-        }),
+        error: Some(pb::Error { id: error.reason_id().to_owned(), message: error.to_string() }),
     }
 }
 

@@ -72,13 +72,44 @@ impl Server {
         folder: &Path,
         ready: &str,
     ) -> Result<Self, String> {
+        let mut command = Command::new(binary(name));
+        command.args(args);
+        Self::run(name, command, folder, ready).await
+    }
+
+    /// The same on a disk that is full for each file of more than `kib` KiB.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    ///
+    /// # Panics
+    /// As [`Server::start`].
+    pub async fn start_cramped(
+        name: &str,
+        args: &[&str],
+        folder: &Path,
+        ready: &str,
+        kib: u64,
+    ) -> Result<Self, String> {
+        let mut command = Command::new("bash");
+        // Ignored, the signal becomes an error of the write, as a full disk would.
+        let script = format!("trap '' XFSZ; ulimit -f {kib}; exec \"$0\" \"$@\"");
+        command.arg("-c").arg(script).arg(binary(name)).args(args);
+        Self::run(name, command, folder, ready).await
+    }
+
+    async fn run(
+        name: &str,
+        mut command: Command,
+        folder: &Path,
+        ready: &str,
+    ) -> Result<Self, String> {
         let log = (0..)
             .map(|number| folder.join(format!("{name}.{number}.log")))
             .find(|path| !path.exists())
             .unwrap();
         let file = std::fs::File::create(&log).unwrap();
-        let child = Command::new(binary(name))
-            .args(args)
+        let child = command
             .current_dir(folder)
             .env("RUST_LOG", "info")
             .env("NO_COLOR", "1")

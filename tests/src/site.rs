@@ -10,6 +10,10 @@ use crate::issuer::{AUDIENCE, ISSUER, Issuer};
 use crate::process::{Server, binary};
 use crate::upstream::{PROVIDER_KEY, Upstream};
 
+/// How everything is started in one process, and the last thing that it says then.
+const UP: [&str; 3] = ["up", "-c", "lictor.toml"];
+const READY: &str = "MCP servers      http://";
+
 /// What the bundle is signed for.
 pub const SCOPE: &str = "e2e";
 /// The two bundles that are served as one.
@@ -281,13 +285,25 @@ impl Up {
     /// It ended before it was ready.
     pub async fn start(site: &Site, config: &str) -> Result<Self, String> {
         site.write("lictor.toml", config);
-        let ready = "MCP servers      http://";
-        let args = ["up", "-c", "lictor.toml"];
-        let server = Server::start("lictor", &args, site.root(), ready).await?;
+        let server = Server::start("lictor", &UP, site.root(), READY).await?;
+        Ok(Self::of(server))
+    }
+
+    /// The same on a disk that is full for each file of more than `kib` KiB.
+    ///
+    /// # Errors
+    /// It ended before it was ready.
+    pub async fn start_cramped(site: &Site, config: &str, kib: u64) -> Result<Self, String> {
+        site.write("lictor.toml", config);
+        let server = Server::start_cramped("lictor", &UP, site.root(), READY, kib).await?;
+        Ok(Self::of(server))
+    }
+
+    fn of(server: Server) -> Self {
         let pdp = format!("http://{}", server.address("decision point   http://"));
-        let mcp = format!("http://{}/mcp", server.address(ready));
+        let mcp = format!("http://{}/mcp", server.address(READY));
         let http = format!("http://{}/v1", server.address("LLM providers    http://"));
-        Ok(Self { server, pdp, mcp, http })
+        Self { server, pdp, mcp, http }
     }
 }
 

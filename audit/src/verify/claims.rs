@@ -90,17 +90,12 @@ impl Expectations {
             match verified(found.note, origin, key) {
                 Ok(checkpoint) if checkpoint.size >= last => {
                     last = checkpoint.size;
-                    let source = Source::Own {
-                        line: found.line,
-                        offset: found.offset as u64,
-                    };
+                    let source = Source::Own { line: found.line, offset: found.offset as u64 };
                     self.add_head(checkpoint, source, "a checkpoint");
                 }
-                Ok(_) => self.fail(
-                    FaultKind::Checkpoint,
-                    found,
-                    "it covers less than the one before it",
-                ),
+                Ok(_) => {
+                    self.fail(FaultKind::Checkpoint, found, "it covers less than the one before it")
+                }
                 Err(error) => {
                     let what = match error {
                         NoteError::Malformed(_) | NoteError::Unfit(_) => FaultKind::Checkpoint,
@@ -112,17 +107,9 @@ impl Expectations {
                 }
             }
         }
-        let end = StoredNote {
-            note: "",
-            offset: stored.good_bytes,
-            line: stored.next_line,
-        };
+        let end = StoredNote { note: "", offset: stored.good_bytes, line: stored.next_line };
         if stored.torn {
-            self.fail(
-                FaultKind::TornTail,
-                &end,
-                "the last checkpoint is incomplete",
-            );
+            self.fail(FaultKind::TornTail, &end, "the last checkpoint is incomplete");
         } else if stored.notes.is_empty() {
             self.fail(
                 FaultKind::Checkpoint,
@@ -144,8 +131,7 @@ impl Expectations {
             Err(error) => {
                 let detail =
                     format!("the checkpoint kept by {holder} is not one of this log: {error}");
-                self.fault
-                    .get_or_insert(Fault::log(FaultKind::Signature, 1, 0, detail));
+                self.fault.get_or_insert(Fault::log(FaultKind::Signature, 1, 0, detail));
             }
         }
     }
@@ -154,8 +140,7 @@ impl Expectations {
         let says = format!("the epoch after it, `{epoch}`,");
         let Some(head) = previous.leaf() else {
             let detail = format!("{says} names `{}`, which is no hash", previous.last_leaf);
-            self.fault
-                .get_or_insert(Fault::log(FaultKind::EpochLink, 1, 0, detail));
+            self.fault.get_or_insert(Fault::log(FaultKind::EpochLink, 1, 0, detail));
             return;
         };
         let exact = matches!(previous.end, End::Closed | End::Unclean);
@@ -195,9 +180,7 @@ impl Expectations {
 fn verified(note: &str, origin: &str, key: &VerifyingKey) -> Result<Checkpoint, NoteError> {
     let (checkpoint, _) = Checkpoint::verify(note, std::slice::from_ref(key))?;
     if checkpoint.origin != origin {
-        return Err(NoteError::NoSignature {
-            name: origin.to_owned(),
-        });
+        return Err(NoteError::NoSignature { name: origin.to_owned() });
     }
     Ok(checkpoint)
 }

@@ -25,11 +25,7 @@ pub(super) struct Break<'a> {
 impl Break<'_> {
     /// Says what is wrong.
     pub(super) fn fault(&self) -> Fault {
-        match self
-            .frame
-            .read(self.line.bytes)
-            .filter(|_| self.line.complete)
-        {
+        match self.frame.read(self.line.bytes).filter(|_| self.line.complete) {
             None => self.unreadable(),
             Some(head) if head.prev_hex != self.prev_hex => self.unlinked(&head),
             Some(head) if head.seq == self.seq => {
@@ -48,9 +44,8 @@ impl Break<'_> {
     }
 
     fn unreadable(&self) -> Fault {
-        let good_behind = self
-            .behind()
-            .any(|line| line.complete && self.frame.read(line.bytes).is_some());
+        let good_behind =
+            self.behind().any(|line| line.complete && self.frame.read(line.bytes).is_some());
         if good_behind {
             return self.here(
                 FaultKind::Edited,
@@ -58,18 +53,15 @@ impl Break<'_> {
             );
         }
         match (self.covered, self.line.complete) {
-            (false, _) => self.here(
-                FaultKind::TornTail,
-                "the last line is incomplete; no checkpoint covers it",
-            ),
+            (false, _) => self
+                .here(FaultKind::TornTail, "the last line is incomplete; no checkpoint covers it"),
             (true, true) => self.here(
                 FaultKind::Edited,
                 "the line is not a record of this log, and a checkpoint covers it",
             ),
-            (true, false) => self.here(
-                FaultKind::Truncated,
-                "the line is cut, and a checkpoint covers it",
-            ),
+            (true, false) => {
+                self.here(FaultKind::Truncated, "the line is cut, and a checkpoint covers it")
+            }
         }
     }
 
@@ -96,17 +88,11 @@ impl Break<'_> {
     /// Either the line before was changed, or the `prev` of this one. The line after tells: it
     /// names this line's hash, if this line is as it was.
     fn changed_here_or_before(&self) -> Fault {
-        if let Some(before) = self
-            .before
-            .filter(|_| !self.before_proved && self.next_agrees())
-        {
+        if let Some(before) = self.before.filter(|_| !self.before_proved && self.next_agrees()) {
             let detail = "its hash is not the one that the next line names";
             return Fault::log(FaultKind::Edited, self.seq, before.offset, detail);
         }
-        self.here(
-            FaultKind::Edited,
-            "its `prev` is not the hash of the line before it",
-        )
+        self.here(FaultKind::Edited, "its `prev` is not the hash of the line before it")
     }
 
     /// Whether the line after names this line's hash; if there is none, this line counts as it is.

@@ -57,10 +57,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, ReadError> {
 }
 
 pub(crate) fn io_error(path: &Path, cause: io::Error) -> ReadError {
-    ReadError::Io {
-        path: path.to_owned(),
-        cause,
-    }
+    ReadError::Io { path: path.to_owned(), cause }
 }
 
 /// A log on disk.
@@ -78,25 +75,13 @@ pub(crate) fn places(paths: &[PathBuf]) -> Result<BTreeMap<Place, bool>, ReadErr
         if path.is_dir() {
             let listing = layout::list(path).map_err(|cause| io_error(path, cause))?;
             // Checkpoints without a log: the log was removed.
-            let gone = listing
-                .checkpoints
-                .into_iter()
-                .filter(|n| !listing.opening.contains(n));
+            let gone = listing.checkpoints.into_iter().filter(|n| !listing.opening.contains(n));
             for name in listing.logs.into_iter().chain(gone) {
-                found.insert(
-                    Place {
-                        dir: path.clone(),
-                        name,
-                    },
-                    true,
-                );
+                found.insert(Place { dir: path.clone(), name }, true);
             }
             continue;
         }
-        let name = path
-            .file_stem()
-            .and_then(|stem| stem.to_str())
-            .and_then(LogName::parse);
+        let name = path.file_stem().and_then(|stem| stem.to_str()).and_then(LogName::parse);
         let Some(name) = name.filter(|_| path.extension().is_some_and(|e| e == "jsonl")) else {
             let missing = || io::Error::from(io::ErrorKind::NotFound);
             return Err(match path.exists() {
@@ -108,9 +93,7 @@ pub(crate) fn places(paths: &[PathBuf]) -> Result<BTreeMap<Place, bool>, ReadErr
         found.entry(Place { dir, name }).or_insert(false);
     }
     if found.is_empty() {
-        return Err(ReadError::NoLogs {
-            paths: paths.to_vec(),
-        });
+        return Err(ReadError::NoLogs { paths: paths.to_vec() });
     }
     Ok(found)
 }
@@ -143,10 +126,7 @@ fn listen(log: &[u8]) -> Said {
             Some((number, checkpoint))
         })
         .collect();
-    Said {
-        genesis: Some(genesis),
-        refs,
-    }
+    Said { genesis: Some(genesis), refs }
 }
 
 /// Verifies directories of logs, or single `.jsonl` files with what lies beside them. Logs that
@@ -166,12 +146,7 @@ pub fn verify(paths: &[PathBuf], options: &VerifyOptions) -> Result<Report, Read
     let mut logs = BTreeMap::new();
     for (place, heard) in &said {
         let mut claims: Vec<Claim> = links.get(place).cloned().unwrap_or_default();
-        claims.extend(
-            heard
-                .genesis
-                .iter()
-                .flat_map(|g| kept.about(g, &place.name)),
-        );
+        claims.extend(heard.genesis.iter().flat_map(|g| kept.about(g, &place.name)));
         logs.insert(*place, check_place(place, &claims, options)?);
     }
     for (place, fault) in epoch_faults(&places, &said, options) {
@@ -253,9 +228,7 @@ impl Kept {
         for (place, heard) in said {
             for (line, note) in &heard.refs {
                 // What is not a checkpoint says nothing about any log.
-                let _ = kept
-                    .add(note, format!("`{}` in line {line}", place.name))
-                    .is_ok();
+                let _ = kept.add(note, format!("`{}` in line {line}", place.name)).is_ok();
             }
         }
         Ok(kept)
@@ -263,10 +236,7 @@ impl Kept {
 
     fn add(&mut self, note: &str, holder: String) -> Result<String, crate::note::NoteError> {
         let origin = Checkpoint::parse(note)?.origin;
-        let claim = Claim::Note {
-            note: note.to_owned(),
-            holder,
-        };
+        let claim = Claim::Note { note: note.to_owned(), holder };
         self.notes.entry(origin.clone()).or_default().push(claim);
         Ok(origin)
     }
@@ -301,17 +271,16 @@ fn links(said: &BTreeMap<&Place, Said>) -> HashMap<Place, Vec<Claim>> {
         };
         let before = Place {
             dir: place.dir.clone(),
-            name: LogName {
-                writer: place.name.writer.clone(),
-                epoch: previous.epoch.clone(),
-            },
+            name: LogName { writer: place.name.writer.clone(), epoch: previous.epoch.clone() },
         };
         let epoch = place.name.epoch.clone();
         let claims = links.entry(before).or_default();
-        claims.extend(previous.checkpoint.clone().map(|note| Claim::Note {
-            note,
-            holder: format!("the epoch after it, `{epoch}`"),
-        }));
+        claims.extend(
+            previous
+                .checkpoint
+                .clone()
+                .map(|note| Claim::Note { note, holder: format!("the epoch after it, `{epoch}`") }),
+        );
         claims.push(Claim::Link { previous, epoch });
     }
     links
@@ -351,10 +320,7 @@ fn unlinked(
     allow_pruned: bool,
 ) -> Option<String> {
     let incarnation = genesis.incarnation;
-    let named = genesis
-        .previous
-        .as_ref()
-        .map(|previous| previous.epoch.as_str());
+    let named = genesis.previous.as_ref().map(|previous| previous.epoch.as_str());
     match (before, named) {
         (None, None) if incarnation == 0 => None,
         (None, None) => {
@@ -367,16 +333,15 @@ fn unlinked(
         {
             None
         }
-        (Some((last, _)), _) if last == incarnation => Some(format!(
-            "there are two epochs number {incarnation}: the log was forked"
-        )),
+        (Some((last, _)), _) if last == incarnation => {
+            Some(format!("there are two epochs number {incarnation}: the log was forked"))
+        }
         (Some((_, place)), Some(epoch)) => Some(format!(
             "it follows `{epoch}`, which is not the epoch before it, `{}`",
             place.name.epoch
         )),
-        (Some((_, place)), None) => Some(format!(
-            "it names no epoch before it, and `{}` is there",
-            place.name.epoch
-        )),
+        (Some((_, place)), None) => {
+            Some(format!("it names no epoch before it, and `{}` is there", place.name.epoch))
+        }
     }
 }

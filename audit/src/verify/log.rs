@@ -34,9 +34,7 @@ pub(crate) fn check_log(
         report.log = name.to_string();
     }
     let first = Lines::new(files.log).next();
-    let genesis = first
-        .filter(|l| l.complete)
-        .and_then(|l| Genesis::read(l.bytes));
+    let genesis = first.filter(|l| l.complete).and_then(|l| Genesis::read(l.bytes));
     let Some((named, genesis)) = genesis else {
         report.fault = Some(no_genesis(first));
         return report;
@@ -51,12 +49,7 @@ pub(crate) fn check_log(
         return report;
     }
     let Some(key) = genesis.key() else {
-        report.fault = Some(Fault::log(
-            FaultKind::Edited,
-            1,
-            0,
-            "`public_key` is no usable key",
-        ));
+        report.fault = Some(Fault::log(FaultKind::Edited, 1, 0, "`public_key` is no usable key"));
         return report;
     };
     let pinned = options.trusted.contains(&key);
@@ -71,10 +64,7 @@ pub(crate) fn check_log(
     let fault = Scan::new(files.log, &frame, &expected.heads, values).run(&mut report);
     report.uncovered = report.records.saturating_sub(expected.covered());
     let untrusted = (!pinned && !options.trusted.is_empty()).then(|| {
-        let detail = format!(
-            "the log is signed by `{}`, which is not trusted",
-            genesis.public_key
-        );
+        let detail = format!("the log is signed by `{}`, which is not trusted", genesis.public_key);
         Fault::log(FaultKind::UntrustedKey, 1, 0, detail)
     });
     let (log_fault, side_fault) = fault;
@@ -84,11 +74,7 @@ pub(crate) fn check_log(
         other => (None, other),
     };
     let claims_fault = expected.fault;
-    report.fault = broken
-        .or(untrusted)
-        .or(claims_fault)
-        .or(torn)
-        .or(side_fault);
+    report.fault = broken.or(untrusted).or(claims_fault).or(torn).or(side_fault);
     report
 }
 
@@ -126,12 +112,7 @@ fn no_genesis(first: Option<Line<'_>>) -> Fault {
             let detail = format!("records 0 to {} are missing", line.seq - 1);
             Fault::log(FaultKind::Deleted, 1, 0, detail)
         }
-        _ => Fault::log(
-            FaultKind::Edited,
-            1,
-            0,
-            "the first line is not a genesis record",
-        ),
+        _ => Fault::log(FaultKind::Edited, 1, 0, "the first line is not a genesis record"),
     }
 }
 
@@ -228,11 +209,7 @@ impl<'a> Scan<'a> {
             }
             let seq = self.frontier.size();
             self.earlier = self.now;
-            self.now = Good {
-                records: seq + 1,
-                leaf: leaf_hash(line.bytes),
-                line: Some(line),
-            };
+            self.now = Good { records: seq + 1, leaf: leaf_hash(line.bytes), line: Some(line) };
             self.prev_hex = hex_bytes(&self.now.leaf);
             self.frontier.push(self.now.leaf);
             if let Some(values) = &mut self.values {
@@ -272,12 +249,7 @@ impl<'a> Scan<'a> {
     /// Compares the tree with every head of its present size.
     fn hold_against_heads(&mut self) -> Result<(), Fault> {
         let size = self.frontier.size();
-        while let Some(head) = self
-            .heads
-            .as_slice()
-            .first()
-            .filter(|head| head.size == size)
-        {
+        while let Some(head) = self.heads.as_slice().first().filter(|head| head.size == size) {
             let rooted = head.root.is_none_or(|root| root == self.frontier.root());
             if head.head != self.now.leaf || !rooted {
                 return Err(self.disagrees(head));
@@ -333,16 +305,8 @@ impl<'a> Scan<'a> {
             return Ok(());
         };
         let size = self.frontier.size();
-        let detail = format!(
-            "{} covers {} records, and there are {size}",
-            head.says, head.size
-        );
-        Err(Fault::log(
-            FaultKind::Truncated,
-            size + 1,
-            self.file.len(),
-            detail,
-        ))
+        let detail = format!("{} covers {} records, and there are {size}", head.says, head.size);
+        Err(Fault::log(FaultKind::Truncated, size + 1, self.file.len(), detail))
     }
 }
 

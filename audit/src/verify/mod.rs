@@ -104,13 +104,7 @@ impl Fault {
         offset: usize,
         detail: impl Into<String>,
     ) -> Self {
-        Self {
-            what,
-            file: FaultFile::Log,
-            line,
-            offset: offset as u64,
-            detail: detail.into(),
-        }
+        Self { what, file: FaultFile::Log, line, offset: offset as u64, detail: detail.into() }
     }
 }
 
@@ -188,12 +182,7 @@ pub struct Report {
 /// Verifies one log given as bytes: its records and its checkpoint file.
 #[must_use]
 pub fn verify_bytes(log: &[u8], checkpoints: &[u8], options: &VerifyOptions) -> LogReport {
-    let files = Files {
-        log,
-        checkpoints,
-        side: None,
-        side_key: None,
-    };
+    let files = Files { log, checkpoints, side: None, side_key: None };
     check_log(&files, None, &[], options)
 }
 

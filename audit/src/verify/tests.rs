@@ -13,18 +13,13 @@ struct Sample {
 }
 
 fn trusting() -> VerifyOptions {
-    VerifyOptions {
-        trusted: vec![key().verifying_key()],
-        ..VerifyOptions::default()
-    }
+    VerifyOptions { trusted: vec![key().verifying_key()], ..VerifyOptions::default() }
 }
 
 fn one(dir: &Path, suffix: &str) -> std::path::PathBuf {
     let path = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().path();
     let mut found = std::fs::read_dir(dir).unwrap().map(path);
-    found
-        .find(|p| p.extension().is_some_and(|e| e == suffix))
-        .unwrap()
+    found.find(|p| p.extension().is_some_and(|e| e == suffix)).unwrap()
 }
 
 /// Fifty records, closed, with a checkpoint in the middle and one at each end.
@@ -32,10 +27,7 @@ fn sample() -> Sample {
     let dir = tempfile::tempdir().unwrap();
     write_log(dir.path(), "pdp", 1, 48, 40).close(1930).unwrap();
     let read = |suffix| std::fs::read(one(dir.path(), suffix)).unwrap();
-    Sample {
-        log: read("jsonl"),
-        checkpoints: read("checkpoints"),
-    }
+    Sample { log: read("jsonl"), checkpoints: read("checkpoints") }
 }
 
 impl Sample {
@@ -58,10 +50,7 @@ fn a_whole_log_is_whole() {
     let sample = sample();
     let report = sample.check(&sample.log);
     assert_eq!(report.fault, None);
-    assert_eq!(
-        (report.records, report.checkpoints, report.uncovered),
-        (50, 3, 0)
-    );
+    assert_eq!((report.records, report.checkpoints, report.uncovered), (50, 3, 0));
     assert!(report.closed);
     assert_eq!(report.good_bytes as usize, sample.log.len());
     assert_eq!(report.key, KeyTrust::Pinned);
@@ -73,10 +62,7 @@ fn a_whole_log_is_whole() {
 fn another_key_is_not_trusted() {
     let sample = sample();
     let other = ed25519_dalek::SigningKey::from_bytes(&[8; 32]).verifying_key();
-    let options = VerifyOptions {
-        trusted: vec![other],
-        ..VerifyOptions::default()
-    };
+    let options = VerifyOptions { trusted: vec![other], ..VerifyOptions::default() };
     let report = verify_bytes(&sample.log, &sample.checkpoints, &options);
     assert_eq!(report.fault.unwrap().what, FaultKind::UntrustedKey);
 }
@@ -86,10 +72,7 @@ fn every_changed_byte_of_the_log_is_found_in_its_line() {
     let sample = sample();
     let mut changed = sample.log.clone();
     for line in Lines::new(&sample.log) {
-        let number = 1 + sample.log[..line.offset]
-            .iter()
-            .filter(|b| **b == b'\n')
-            .count() as u64;
+        let number = 1 + sample.log[..line.offset].iter().filter(|b| **b == b'\n').count() as u64;
         for at in line.offset..line.end() {
             let bit = 1 << (at % 8);
             changed[at] ^= bit;
@@ -134,28 +117,16 @@ fn deleted_duplicated_and_swapped_lines_are_named() {
         let number = at as u64 + 1;
         let mut deleted = lines.clone();
         deleted.remove(at);
-        let what = if at == last {
-            FaultKind::Truncated
-        } else {
-            FaultKind::Deleted
-        };
+        let what = if at == last { FaultKind::Truncated } else { FaultKind::Deleted };
         assert_eq!(sample.fault(&deleted), (what, number), "deleted {at}");
         let mut doubled = lines.clone();
         doubled.insert(at, lines[at]);
-        assert_eq!(
-            sample.fault(&doubled),
-            (FaultKind::Duplicated, number + 1),
-            "doubled {at}"
-        );
+        assert_eq!(sample.fault(&doubled), (FaultKind::Duplicated, number + 1), "doubled {at}");
         if at < last {
             let mut swapped = lines.clone();
             swapped.swap(at, at + 1);
             // Without a genesis record in front nothing else of the log can be told.
-            let what = if at == 0 {
-                FaultKind::Deleted
-            } else {
-                FaultKind::Reordered
-            };
+            let what = if at == 0 { FaultKind::Deleted } else { FaultKind::Reordered };
             assert_eq!(sample.fault(&swapped), (what, number), "swapped {at}");
         }
     }
@@ -165,12 +136,9 @@ fn deleted_duplicated_and_swapped_lines_are_named() {
 fn every_truncation_of_a_signed_log_is_named() {
     let sample = sample();
     for line in Lines::new(&sample.log) {
-        for cut in [
-            line.offset,
-            line.offset + 1,
-            line.offset + line.bytes.len() / 2,
-            line.end() - 1,
-        ] {
+        for cut in
+            [line.offset, line.offset + 1, line.offset + line.bytes.len() / 2, line.end() - 1]
+        {
             let report = sample.check(&sample.log[..cut]);
             let fault = report.fault.unwrap();
             let named = matches!(fault.what, FaultKind::Truncated)
@@ -185,22 +153,13 @@ fn a_lost_tail_that_nobody_signed_for_is_just_shorter() {
     let mut sample = sample();
     let stored = split_file(&sample.checkpoints);
     let cut = stored.notes[2].offset;
-    let covered = stored.notes[1]
-        .note
-        .lines()
-        .nth(1)
-        .unwrap()
-        .parse::<usize>()
-        .unwrap();
+    let covered = stored.notes[1].note.lines().nth(1).unwrap().parse::<usize>().unwrap();
     sample.checkpoints.truncate(cut);
     let lines = sample.lines();
     for keep in covered..lines.len() {
         let report = sample.check(&lines[..keep].concat());
         assert_eq!(report.fault, None, "{keep}");
-        assert_eq!(
-            (report.records, report.uncovered),
-            (keep as u64, (keep - covered) as u64)
-        );
+        assert_eq!((report.records, report.uncovered), (keep as u64, (keep - covered) as u64));
         let mut torn = lines[..=keep].concat();
         torn.truncate(torn.len() - 2);
         let report = sample.check(&torn);
@@ -218,10 +177,7 @@ fn rechain(lines: &[Vec<u8>], at: usize, number: impl Fn(usize) -> usize) -> Vec
         let mut text = String::from_utf8(line.clone()).unwrap();
         if index >= at && index > 0 {
             let (_, tail) = text.split_once("\",\"writer\"").unwrap();
-            text = format!(
-                "{{\"seq\":{},\"prev\":\"{prev}\",\"writer\"{tail}",
-                number(index)
-            );
+            text = format!("{{\"seq\":{},\"prev\":\"{prev}\",\"writer\"{tail}", number(index));
         }
         prev = hex::encode(crate::chain::leaf_hash(text.as_bytes()));
         out.extend_from_slice(text.as_bytes());
@@ -235,9 +191,7 @@ fn a_rewritten_history_does_not_fit_what_was_signed() {
     let sample = sample();
     let mut lines: Vec<Vec<u8>> = Lines::new(&sample.log).map(|l| l.bytes.to_vec()).collect();
     assert_eq!(rechain(&lines, 0, |n| n), sample.log);
-    let edited = String::from_utf8(lines[10].clone())
-        .unwrap()
-        .replace("allow", "ask__");
+    let edited = String::from_utf8(lines[10].clone()).unwrap().replace("allow", "ask__");
     lines[10] = edited.into_bytes();
     let fault = sample.check(&rechain(&lines, 11, |n| n)).fault.unwrap();
     assert_eq!(fault.what, FaultKind::RootMismatch);
@@ -271,12 +225,7 @@ fn epochs_must_follow_each_other() {
     assert!(check(&trusting()).ok);
     let of = |epoch: &str, suffix: &str| dir.path().join(format!("pdp-{epoch}.{suffix}"));
     let faults = |report: &Report| -> Vec<FaultKind> {
-        report
-            .logs
-            .iter()
-            .filter_map(|log| log.fault.as_ref())
-            .map(|f| f.what)
-            .collect()
+        report.logs.iter().filter_map(|log| log.fault.as_ref()).map(|f| f.what).collect()
     };
 
     let first = std::fs::read(of(&names[0], "jsonl")).unwrap();
@@ -286,10 +235,7 @@ fn epochs_must_follow_each_other() {
     assert_eq!(found, [FaultKind::Deleted, FaultKind::EpochLink]);
     std::fs::remove_file(of(&names[0], "checkpoints")).unwrap();
     assert_eq!(faults(&check(&trusting())), [FaultKind::EpochLink]);
-    let pruned = VerifyOptions {
-        allow_pruned: true,
-        ..trusting()
-    };
+    let pruned = VerifyOptions { allow_pruned: true, ..trusting() };
     assert!(check(&pruned).ok);
 
     // The middle one, cut to before its `close` along with its checkpoints: the next one knows.
@@ -298,11 +244,7 @@ fn epochs_must_follow_each_other() {
     let notes = std::fs::read(of(&names[1], "checkpoints")).unwrap();
     let opened = split_file(&notes).notes[1].offset;
     std::fs::write(of(&names[1], "checkpoints"), &notes[..opened]).unwrap();
-    let end = middle[..middle.len() - 1]
-        .iter()
-        .rposition(|b| *b == b'\n')
-        .unwrap()
-        + 1;
+    let end = middle[..middle.len() - 1].iter().rposition(|b| *b == b'\n').unwrap() + 1;
     std::fs::write(&path, &middle[..end]).unwrap();
     assert_eq!(faults(&check(&pruned)), [FaultKind::Truncated]);
     std::fs::write(&path, &middle).unwrap();
@@ -318,11 +260,8 @@ fn records_added_behind_a_closed_epoch_are_found() {
     let dir = tempfile::tempdir().unwrap();
     write_log(dir.path(), "pdp", 1, 3, 1).close(10).unwrap();
     let path = one(dir.path(), "jsonl");
-    let mut lines: Vec<Vec<u8>> = std::fs::read(&path)
-        .unwrap()
-        .split(|b| *b == b'\n')
-        .map(<[u8]>::to_vec)
-        .collect();
+    let mut lines: Vec<Vec<u8>> =
+        std::fs::read(&path).unwrap().split(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
     lines.pop();
     write_log(dir.path(), "pdp", 2, 3, 1).close(10).unwrap();
     assert!(verify(&[dir.path().to_owned()], &trusting()).unwrap().ok);
@@ -330,11 +269,7 @@ fn records_added_behind_a_closed_epoch_are_found() {
     let at = lines.len() - 1;
     std::fs::write(&path, rechain(&lines, at, |n| n)).unwrap();
     let report = verify(&[dir.path().to_owned()], &trusting()).unwrap();
-    let fault = report
-        .logs
-        .iter()
-        .find_map(|log| log.fault.as_ref())
-        .unwrap();
+    let fault = report.logs.iter().find_map(|log| log.fault.as_ref()).unwrap();
     assert_eq!(fault.what, FaultKind::EpochLink);
     // Alone, the file is consistent: the addition is only not signed for.
     let alone = verify(&[path], &trusting()).unwrap();
@@ -350,15 +285,9 @@ fn a_log_is_held_against_checkpoints_that_others_kept() {
     let stored = std::fs::read(one(pdp.path(), "checkpoints")).unwrap();
     let note = split_file(&stored).notes.last().unwrap().note.to_owned();
     let mut witness = Kit::open(options(pep.path(), "pep-http", 2)).unwrap();
+    witness.append(&Entry::checkpoint_ref(1, &note), Durability::Sync, 1).unwrap();
     witness
-        .append(&Entry::checkpoint_ref(1, &note), Durability::Sync, 1)
-        .unwrap();
-    witness
-        .append(
-            &Entry::new(Kind::CheckpointRef, 1, "{\"checkpoint\":\"?\"}"),
-            Durability::Sync,
-            1,
-        )
+        .append(&Entry::new(Kind::CheckpointRef, 1, "{\"checkpoint\":\"?\"}"), Durability::Sync, 1)
         .unwrap();
     witness.close(2).unwrap();
     drop(kit);
@@ -376,24 +305,13 @@ fn a_log_is_held_against_checkpoints_that_others_kept() {
     std::fs::write(&log, &bytes[..end]).unwrap();
     let first = split_file(&stored).notes[1].offset;
     std::fs::write(one(pdp.path(), "checkpoints"), &stored[..first]).unwrap();
-    assert!(
-        verify(&both[..1], &trusting()).unwrap().ok,
-        "unseen without a witness"
-    );
+    assert!(verify(&both[..1], &trusting()).unwrap().ok, "unseen without a witness");
     let report = verify(&both, &trusting()).unwrap();
     assert_eq!(
-        report
-            .logs
-            .iter()
-            .find_map(|log| log.fault.as_ref())
-            .unwrap()
-            .what,
+        report.logs.iter().find_map(|log| log.fault.as_ref()).unwrap().what,
         FaultKind::Truncated
     );
-    let known = VerifyOptions {
-        known_checkpoints: vec![note],
-        ..trusting()
-    };
+    let known = VerifyOptions { known_checkpoints: vec![note], ..trusting() };
     assert!(!verify(&both[..1], &known).unwrap().ok);
     let missing = verify(&both[1..], &known).unwrap();
     assert_eq!((missing.ok, missing.missing.len()), (false, 1));
@@ -412,15 +330,9 @@ fn a_log_signed_anew_with_another_key_is_found_by_its_witness() {
     kit.close(10).unwrap();
     let paths = [forged.path().to_owned()];
     assert!(verify(&paths, &VerifyOptions::default()).unwrap().ok);
-    let known = VerifyOptions {
-        known_checkpoints: vec![note],
-        ..VerifyOptions::default()
-    };
+    let known = VerifyOptions { known_checkpoints: vec![note], ..VerifyOptions::default() };
     let report = verify(&paths, &known).unwrap();
-    assert_eq!(
-        report.logs[0].fault.as_ref().unwrap().what,
-        FaultKind::Signature
-    );
+    assert_eq!(report.logs[0].fault.as_ref().unwrap().what, FaultKind::Signature);
 }
 
 #[test]
@@ -432,19 +344,15 @@ fn exchanged_side_values_do_not_fit_their_commitments() {
     let text = std::fs::read_to_string(&side).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     let fields = |line: &str| {
-        line.split_once("\"fields\"")
-            .map(|(a, b)| (a.to_owned(), b.to_owned()))
-            .unwrap()
+        line.split_once("\"fields\"").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap()
     };
     let (first, second) = (fields(lines[0]), fields(lines[1]));
     let check = |text: String| {
         std::fs::write(&side, text).unwrap();
         verify(&paths, &trusting()).unwrap().logs.remove(0)
     };
-    let swapped = check(format!(
-        "{}\"fields\"{}\n{}\"fields\"{}\n",
-        first.0, second.1, second.0, first.1
-    ));
+    let swapped =
+        check(format!("{}\"fields\"{}\n{}\"fields\"{}\n", first.0, second.1, second.0, first.1));
     assert_eq!(swapped.fault.as_ref().unwrap().what, FaultKind::Commitment);
     assert_eq!(swapped.fault.unwrap().file, FaultFile::Side);
     let disorder = check(format!("{}\n{}\n", lines[1], lines[0]));
@@ -464,13 +372,7 @@ fn paths_that_hold_no_logs_are_errors() {
     let none = verify(&[dir.path().to_owned()], &trusting());
     assert!(matches!(none, Err(ReadError::NoLogs { .. })));
     let file = dir.path().join("x.jsonl");
-    assert!(matches!(
-        verify(std::slice::from_ref(&file), &trusting()),
-        Err(ReadError::Io { .. })
-    ));
+    assert!(matches!(verify(std::slice::from_ref(&file), &trusting()), Err(ReadError::Io { .. })));
     std::fs::write(&file, "").unwrap();
-    assert!(matches!(
-        verify(&[file], &trusting()),
-        Err(ReadError::NotALog { .. })
-    ));
+    assert!(matches!(verify(&[file], &trusting()), Err(ReadError::NotALog { .. })));
 }

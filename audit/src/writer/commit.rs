@@ -107,17 +107,14 @@ impl Writer {
             waiting.push((append, receipt));
         }
         let count = waiting.len() as u64;
-        let sync = waiting
-            .iter()
-            .any(|(append, _)| append.durability == Durability::Sync);
+        let sync = waiting.iter().any(|(append, _)| append.durability == Durability::Sync);
         if let Err(error) = epoch.write(sync) {
             let error = self.fail("writing", &error, now);
             refuse(waiting.into_iter().map(|(append, _)| append), &error);
             return;
         }
-        let (to_sync, done): (Vec<_>, Vec<_>) = waiting
-            .into_iter()
-            .partition(|(append, _)| append.durability == Durability::Sync);
+        let (to_sync, done): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|(append, _)| append.durability == Durability::Sync);
         answer(done);
         if let Err(error) = if sync { epoch.sync() } else { Ok(()) } {
             let error = self.fail("syncing", &error, now);
@@ -146,9 +143,7 @@ impl Writer {
         let State::Open(epoch) = &mut self.state else {
             return Ok(());
         };
-        let waited = self
-            .unsynced_since
-            .is_some_and(|since| now >= since + SYNC_AFTER_MS);
+        let waited = self.unsynced_since.is_some_and(|since| now >= since + SYNC_AFTER_MS);
         if waited || epoch.unsynced() >= MAX_UNSYNCED_RECORDS {
             epoch.sync()?;
             self.unsynced_since = None;
@@ -197,12 +192,7 @@ impl Writer {
             return Ok(());
         }
         close_epoch(epoch, &self.config, "rotated")?;
-        let next = Epoch::create(
-            &self.config,
-            epoch.incarnation + 1,
-            Some(epoch.closed()),
-            &[],
-        )?;
+        let next = Epoch::create(&self.config, epoch.incarnation + 1, Some(epoch.closed()), &[])?;
         self.enter(next, now);
         Ok(())
     }
@@ -225,10 +215,7 @@ impl Writer {
         let sync = self.unsynced_since.map(|since| since + SYNC_AFTER_MS);
         let checkpoint = (epoch.unsigned() > 0).then_some(self.checkpoint_at + CHECKPOINT_AFTER_MS);
         let heartbeat = self.record_at + HEARTBEAT_AFTER_MS;
-        let next = [sync, checkpoint]
-            .into_iter()
-            .flatten()
-            .fold(heartbeat, u64::min);
+        let next = [sync, checkpoint].into_iter().flatten().fold(heartbeat, u64::min);
         next.saturating_sub(now)
     }
 
@@ -261,15 +248,9 @@ impl Writer {
     pub(super) fn erase(&mut self, erasure: &Erasure, now: u64) -> Result<usize, AppendError> {
         let unwritable = |error: io::Error| AppendError::Unwritable(error.to_string());
         if !valid_epoch(&erasure.epoch) {
-            return Err(AppendError::Unwritable(format!(
-                "`{}` is no epoch",
-                erasure.epoch
-            )));
+            return Err(AppendError::Unwritable(format!("`{}` is no epoch", erasure.epoch)));
         }
-        let name = LogName {
-            writer: self.config.writer.clone(),
-            epoch: erasure.epoch.clone(),
-        };
+        let name = LogName { writer: self.config.writer.clone(), epoch: erasure.epoch.clone() };
         let path = name.side(&self.config.dir);
         let erased =
             side::erase(&path, |seq, pointer| erasure.covers(seq, pointer)).map_err(unwritable)?;

@@ -50,10 +50,7 @@ impl Epoch {
         previous: Option<Previous>,
         recoveries: &[String],
     ) -> io::Result<Self> {
-        let name = LogName {
-            writer: config.writer.clone(),
-            epoch: new_epoch(config)?,
-        };
+        let name = LogName { writer: config.writer.clone(), epoch: new_epoch(config)? };
         Self::create_as(&name, config, incarnation, previous, recoveries).inspect_err(|_| {
             // Nobody was promised anything yet. What cannot be removed is removed at the next start.
             let _ = remove_unopened(&config.dir, &name).is_ok();
@@ -85,11 +82,7 @@ impl Epoch {
             signed: 0,
             name: name.clone(),
         };
-        epoch.stage_own(
-            config,
-            Kind::Genesis,
-            &genesis(config, incarnation, previous)?,
-        );
+        epoch.stage_own(config, Kind::Genesis, &genesis(config, incarnation, previous)?);
         for recovery in recoveries {
             epoch.stage_own(config, Kind::Recovery, recovery);
         }
@@ -115,11 +108,7 @@ impl Epoch {
         if let Some(values) = values {
             side::write_line(&mut self.values, &self.name.epoch, seq, values);
         }
-        Receipt {
-            seq,
-            leaf: self.leaf,
-            epoch: self.name.epoch.clone(),
-        }
+        Receipt { seq, leaf: self.leaf, epoch: self.name.epoch.clone() }
     }
 
     /// Stages a record of the log itself.

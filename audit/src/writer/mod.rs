@@ -73,9 +73,7 @@ impl Shared {
     }
 
     fn checkpoint(&self) -> MutexGuard<'_, Option<String>> {
-        self.checkpoint
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes room in the queue for an entry.
@@ -121,9 +119,7 @@ impl AuditLog {
             head_bytes,
             public_key,
         };
-        Ok(Self {
-            inner: Arc::new(inner),
-        })
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Records an entry and returns once it is as durable as asked.
@@ -164,10 +160,7 @@ impl AuditLog {
         let entry = Entry::new(Kind::Redaction, ts_ms, erasure.body());
         self.append(entry, Durability::Sync).await?;
         let (reply, answer) = tokio::sync::oneshot::channel();
-        self.send(Job::Erase {
-            erasure,
-            reply: Reply::Async(reply),
-        })?;
+        self.send(Job::Erase { erasure, reply: Reply::Async(reply) })?;
         answer.await.unwrap_or(Err(AppendError::Closed))
     }
 
@@ -178,10 +171,7 @@ impl AuditLog {
     /// [`AppendError`] if the log is not writable or was closed before.
     pub async fn close(&self, reason: &str) -> Result<(), AppendError> {
         let (reply, answer) = tokio::sync::oneshot::channel();
-        self.send(Job::Close {
-            reason: reason.to_owned(),
-            reply: Reply::Async(reply),
-        })?;
+        self.send(Job::Close { reason: reason.to_owned(), reply: Reply::Async(reply) })?;
         answer.await.unwrap_or(Err(AppendError::Closed))
     }
 
@@ -191,10 +181,7 @@ impl AuditLog {
     /// As [`Self::close`].
     pub fn close_blocking(&self, reason: &str) -> Result<(), AppendError> {
         let (reply, answer) = reply_channel();
-        self.send(Job::Close {
-            reason: reason.to_owned(),
-            reply,
-        })?;
+        self.send(Job::Close { reason: reason.to_owned(), reply })?;
         answer.recv().unwrap_or(Err(AppendError::Closed))
     }
 
@@ -231,13 +218,8 @@ impl AuditLog {
         if !inner.shared.reserve(bytes) {
             return Err(AppendError::Full);
         }
-        let append = Append {
-            prepared,
-            durability,
-            reply,
-        };
-        self.send(Job::Append(append))
-            .inspect_err(|_| inner.shared.release(bytes))
+        let append = Append { prepared, durability, reply };
+        self.send(Job::Append(append)).inspect_err(|_| inner.shared.release(bytes))
     }
 
     fn send(&self, job: Job) -> Result<(), AppendError> {
@@ -251,9 +233,7 @@ impl AuditLog {
 
 impl std::fmt::Debug for AuditLog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AuditLog")
-            .field("status", &self.status())
-            .finish_non_exhaustive()
+        f.debug_struct("AuditLog").field("status", &self.status()).finish_non_exhaustive()
     }
 }
 

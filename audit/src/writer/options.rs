@@ -92,10 +92,9 @@ impl Config {
         disk::make_dir(&options.dir)?;
         let lock = disk::open_lock(&layout::lock(&options.dir, &options.writer))?;
         lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => OpenError::Locked {
-                dir: options.dir.clone(),
-                writer: options.writer.clone(),
-            },
+            TryLockError::WouldBlock => {
+                OpenError::Locked { dir: options.dir.clone(), writer: options.writer.clone() }
+            }
             TryLockError::Error(error) => OpenError::Io(error),
         })?;
         let key_path = layout::side_key(&options.dir, &options.writer);

@@ -55,11 +55,7 @@ pub(super) fn find_epochs(dir: &Path, writer: &str) -> io::Result<Epochs> {
         super::epoch::remove_unopened(dir, name)?;
     }
     let mut epochs = Epochs::default();
-    for name in listing
-        .logs
-        .into_iter()
-        .filter(|name| name.writer == writer)
-    {
+    for name in listing.logs.into_iter().filter(|name| name.writer == writer) {
         let first = first_line(&name.log(dir))?;
         match Genesis::read(&first).filter(|(named, _)| *named == name) {
             None => epochs.unreadable.push(name),
@@ -124,11 +120,7 @@ pub(super) fn end_of(
         end,
         checkpoint: stored.notes.last().map(|stored| stored.note.to_owned()),
     };
-    let cut = if torn {
-        log.len() as u64 - report.good_bytes
-    } else {
-        0
-    };
+    let cut = if torn { log.len() as u64 - report.good_bytes } else { 0 };
     let recovery = recovery(&previous, cut, &report)?;
     Ok(Ending { previous, recovery })
 }

@@ -92,10 +92,7 @@ pub(crate) fn faulty(faults: &Arc<Faults>) -> OpenAppend {
             return Err(io::Error::other("no space"));
         }
         let file = real(path)?;
-        Ok(Box::new(Faulty {
-            file,
-            faults: faults.clone(),
-        }))
+        Ok(Box::new(Faulty { file, faults: faults.clone() }))
     })
 }
 
@@ -116,27 +113,14 @@ impl Kit {
         let (config, lock) = Config::new(options)?;
         let (side_key, entropy) = (config.side_key.clone(), config.entropy.clone());
         let writer = Writer::open(config, shared.clone())?;
-        Ok(Self {
-            writer,
-            shared,
-            side_key,
-            entropy,
-            _lock: lock,
-        })
+        Ok(Self { writer, shared, side_key, entropy, _lock: lock })
     }
 
     pub(super) fn job(&self, entry: &Entry, durability: Durability) -> (Append, Answer) {
         let (reply, answer) = reply_channel();
         let prepared = prepare(entry, 0, &self.side_key, &self.entropy).unwrap();
         assert!(self.shared.reserve(prepared.bytes()));
-        (
-            thread::Append {
-                prepared,
-                durability,
-                reply,
-            },
-            answer,
-        )
+        (thread::Append { prepared, durability, reply }, answer)
     }
 
     pub(crate) fn append(

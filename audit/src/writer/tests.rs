@@ -12,25 +12,17 @@ use crate::query::{Logs, Record};
 use crate::verify::{FaultKind, KeyTrust, Report, VerifyOptions, verify};
 
 fn check(dir: &Path) -> Report {
-    let options = VerifyOptions {
-        trusted: vec![key().verifying_key()],
-        ..VerifyOptions::default()
-    };
+    let options =
+        VerifyOptions { trusted: vec![key().verifying_key()], ..VerifyOptions::default() };
     verify(&[dir.to_owned()], &options).unwrap()
 }
 
 fn all(dir: &Path) -> Vec<Record> {
-    Logs::open(&[dir.to_owned()])
-        .unwrap()
-        .records(true, |_| true)
-        .unwrap()
+    Logs::open(&[dir.to_owned()]).unwrap().records(true, |_| true).unwrap()
 }
 
 fn of_kind(dir: &Path, kind: Kind) -> Vec<Record> {
-    all(dir)
-        .into_iter()
-        .filter(|record| record.kind == kind)
-        .collect()
+    all(dir).into_iter().filter(|record| record.kind == kind).collect()
 }
 
 fn faults_of(options: &mut Options) -> Arc<Faults> {
@@ -72,33 +64,17 @@ fn a_small_log_is_the_same_bytes_as_ever() {
     }
     let stored = files(&golden_dir());
     let names = |files: &[(String, Vec<u8>)]| {
-        files
-            .iter()
-            .map(|(name, _)| name.clone())
-            .collect::<Vec<_>>()
+        files.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>()
     };
     assert_eq!(names(&made), names(&stored));
     for ((name, new), (_, old)) in made.iter().zip(&stored) {
-        assert_eq!(
-            String::from_utf8_lossy(new),
-            String::from_utf8_lossy(old),
-            "{name}"
-        );
+        assert_eq!(String::from_utf8_lossy(new), String::from_utf8_lossy(old), "{name}");
     }
     let report = check(&golden_dir());
     assert!(report.ok, "{report:#?}");
     assert_eq!(report.records, 8 + 4);
-    assert!(
-        report
-            .logs
-            .iter()
-            .all(|log| log.closed && log.key == KeyTrust::Pinned)
-    );
-    let values: u64 = report
-        .logs
-        .iter()
-        .map(|log| log.side.as_ref().unwrap().values)
-        .sum();
+    assert!(report.logs.iter().all(|log| log.closed && log.key == KeyTrust::Pinned));
+    let values: u64 = report.logs.iter().map(|log| log.side.as_ref().unwrap().values).sum();
     assert_eq!(values, 6);
 }
 
@@ -132,9 +108,7 @@ fn the_number_of_unsynced_records_is_bounded() {
     let syncs = faults.syncs.load(Ordering::Relaxed);
     let plain = decision(1);
     let mut fill = |n: u64| {
-        let batch = (0..n)
-            .map(|_| kit.job(&plain, Durability::Bounded).0)
-            .collect();
+        let batch = (0..n).map(|_| kit.job(&plain, Durability::Bounded).0).collect();
         kit.writer.commit(batch, 1);
         kit.tick(1);
         faults.syncs.load(Ordering::Relaxed)
@@ -160,9 +134,7 @@ fn checkpoints_come_by_time_and_by_number() {
     let note = kit.shared.checkpoint().clone().unwrap();
     assert!(note.contains("\n2\n"));
     let mut fill = |n: u64| {
-        let batch = (0..n)
-            .map(|_| kit.job(&plain, Durability::Bounded).0)
-            .collect();
+        let batch = (0..n).map(|_| kit.job(&plain, Durability::Bounded).0).collect();
         kit.writer.commit(batch, 1001);
         kit.tick(1001);
         kit.shared.status().signed
@@ -203,27 +175,11 @@ fn a_failed_sync_denies_until_a_new_epoch_is_open() {
     assert!(matches!(refused, AppendError::Unwritable(_)), "{refused}");
     assert_eq!(refused.reason_id(), "audit_unwritable");
     assert!(!kit.shared.status().writable);
-    assert!(
-        kit.shared
-            .status()
-            .last_error
-            .as_ref()
-            .unwrap()
-            .contains("input/output")
-    );
-    assert!(
-        kit.append(&decision(4), Durability::Sync, 3).is_err(),
-        "one attempt, which fails"
-    );
+    assert!(kit.shared.status().last_error.as_ref().unwrap().contains("input/output"));
+    assert!(kit.append(&decision(4), Durability::Sync, 3).is_err(), "one attempt, which fails");
     faults.sync.store(false, Ordering::Relaxed);
-    assert!(
-        kit.append(&decision(5), Durability::Sync, 2 + REOPEN_AFTER_MS)
-            .is_err(),
-        "too soon"
-    );
-    let next = kit
-        .append(&decision(6), Durability::Sync, 3 + REOPEN_AFTER_MS)
-        .unwrap();
+    assert!(kit.append(&decision(5), Durability::Sync, 2 + REOPEN_AFTER_MS).is_err(), "too soon");
+    let next = kit.append(&decision(6), Durability::Sync, 3 + REOPEN_AFTER_MS).unwrap();
     assert_ne!(next.epoch, first.epoch);
     assert!(kit.shared.status().writable);
     kit.close(5000).unwrap();
@@ -268,10 +224,7 @@ fn a_log_that_cannot_be_opened_is_an_error() {
     assert!(matches!(Kit::open(opts.clone()), Err(OpenError::Io(_))));
     faults.open.store(false, Ordering::Relaxed);
     let kit = Kit::open(opts.clone()).unwrap();
-    assert!(matches!(
-        Kit::open(opts.clone()),
-        Err(OpenError::Locked { .. })
-    ));
+    assert!(matches!(Kit::open(opts.clone()), Err(OpenError::Locked { .. })));
     drop(kit);
     assert!(Kit::open(opts.clone()).is_ok());
     opts.writer = "PDP".into();
@@ -310,11 +263,7 @@ fn a_tail_torn_at_any_byte_is_cut_and_said_so() {
     }
     drop(kit);
     let whole = std::fs::read(log_file(dir.path())).unwrap();
-    let last = whole[..whole.len() - 1]
-        .iter()
-        .rposition(|b| *b == b'\n')
-        .unwrap()
-        + 1;
+    let last = whole[..whole.len() - 1].iter().rposition(|b| *b == b'\n').unwrap() + 1;
     for len in last..=whole.len() {
         let torn = copy(dir.path());
         let path = log_file(torn.path());
@@ -325,17 +274,10 @@ fn a_tail_torn_at_any_byte_is_cut_and_said_so() {
         let recovery = of_kind(torn.path(), Kind::Recovery);
         assert_eq!(recovery.len(), 1, "{len}");
         let body = &recovery[0].body;
-        let (kept, cut) = if len == whole.len() {
-            (4, 0)
-        } else {
-            (3, len - last)
-        };
+        let (kept, cut) = if len == whole.len() { (4, 0) } else { (3, len - last) };
         assert_eq!(body["last_good_seq"], kept, "{len}");
         assert_eq!(body["truncated_bytes"], cut, "{len}");
-        assert_eq!(
-            (&body["unclean"], &body["corrupt"]),
-            (&true.into(), &false.into())
-        );
+        assert_eq!((&body["unclean"], &body["corrupt"]), (&true.into(), &false.into()));
         assert_eq!(of_kind(torn.path(), Kind::Decision).len(), kept);
     }
 }
@@ -349,23 +291,11 @@ fn a_torn_tail_of_garbage_is_cut_too() {
     let good = String::from_utf8(whole.clone()).unwrap();
     // Right head, right link, but the middle of the last page never reached the disk.
     let leaf = hex::encode(crate::chain::leaf_hash(good.trim_end().as_bytes()));
-    let epoch = path
-        .file_stem()
-        .unwrap()
-        .to_str()
-        .unwrap()
-        .trim_start_matches("pdp-")
-        .to_owned();
+    let epoch = path.file_stem().unwrap().to_str().unwrap().trim_start_matches("pdp-").to_owned();
     let half = format!(
         "{{\"seq\":1,\"prev\":\"{leaf}\",\"writer\":\"pdp\",\"epoch\":\"{epoch}\",\"ts_ms\":1,\"kind\":\"gap\",\"a\":\"\0\0\0\0\"}}\n"
     );
-    for tail in [
-        &b"\0\0\0\0"[..],
-        b"\0\0\n",
-        b"{}\n",
-        b"x\ny\n",
-        half.as_bytes(),
-    ] {
+    for tail in [&b"\0\0\0\0"[..], b"\0\0\n", b"{}\n", b"x\ny\n", half.as_bytes()] {
         let torn = copy(dir.path());
         std::fs::write(log_file(torn.path()), [&whole, tail].concat()).unwrap();
         drop(Kit::open(quick(torn.path(), 2)).unwrap());
@@ -386,24 +316,15 @@ fn corruption_is_never_cut() {
     kit.close(2).unwrap();
     drop(kit);
     let path = log_file(dir.path());
-    let damaged = std::fs::read_to_string(&path)
-        .unwrap()
-        .replace("\"dec-2\"", "\"dec-9\"");
+    let damaged = std::fs::read_to_string(&path).unwrap().replace("\"dec-2\"", "\"dec-9\"");
     std::fs::write(&path, &damaged).unwrap();
     drop(Kit::open(quick(dir.path(), 2)).unwrap());
     assert_eq!(std::fs::read_to_string(&path).unwrap(), damaged);
     let recovery = of_kind(dir.path(), Kind::Recovery);
     assert_eq!(recovery[0].body["corrupt"], true);
-    assert_eq!(
-        recovery[0].body["last_good_seq"], 2,
-        "the changed one is not good"
-    );
+    assert_eq!(recovery[0].body["last_good_seq"], 2, "the changed one is not good");
     let report = check(dir.path());
-    let faults: Vec<_> = report
-        .logs
-        .iter()
-        .filter_map(|log| log.fault.as_ref())
-        .collect();
+    let faults: Vec<_> = report.logs.iter().filter_map(|log| log.fault.as_ref()).collect();
     assert_eq!(faults.len(), 1, "{report:#?}");
     assert_eq!((faults[0].what, faults[0].line), (FaultKind::Edited, 4));
 }
@@ -422,11 +343,7 @@ fn a_log_cut_below_its_checkpoint_is_corrupt_not_torn() {
     assert_eq!(std::fs::read(&path).unwrap().len(), whole.len() - 3);
     assert_eq!(of_kind(dir.path(), Kind::Recovery).len(), 1);
     assert_eq!(of_kind(dir.path(), Kind::Recovery)[0].body["corrupt"], true);
-    let faults: Vec<_> = check(dir.path())
-        .logs
-        .into_iter()
-        .filter_map(|log| log.fault)
-        .collect();
+    let faults: Vec<_> = check(dir.path()).logs.into_iter().filter_map(|log| log.fault).collect();
     assert_eq!(faults[0].what, FaultKind::Truncated);
 }
 
@@ -440,17 +357,9 @@ fn an_epoch_that_never_opened_leaves_no_trace() {
     }
     assert!(check(dir.path()).ok, "no log yet");
     drop(Kit::open(quick(dir.path(), 2)).unwrap());
-    assert!(
-        files(dir.path())
-            .iter()
-            .all(|(name, _)| !name.contains(&epoch))
-    );
+    assert!(files(dir.path()).iter().all(|(name, _)| !name.contains(&epoch)));
     assert!(check(dir.path()).ok);
-    assert_eq!(
-        of_kind(dir.path(), Kind::Recovery).len(),
-        0,
-        "the one before was closed"
-    );
+    assert_eq!(of_kind(dir.path(), Kind::Recovery).len(), 0, "the one before was closed");
 }
 
 #[test]
@@ -460,19 +369,13 @@ fn a_large_log_goes_on_in_a_new_epoch() {
     opts.rotate_bytes = 3000;
     let mut kit = Kit::open(opts).unwrap();
     for n in 0..20 {
-        kit.append(&decision(n), Durability::Bounded, n as u64)
-            .unwrap();
+        kit.append(&decision(n), Durability::Bounded, n as u64).unwrap();
         kit.tick(n as u64);
     }
     kit.close(100).unwrap();
     let report = check(dir.path());
     assert!(report.ok && report.logs.len() > 2, "{report:#?}");
-    assert!(
-        report
-            .logs
-            .iter()
-            .all(|log| log.closed && log.good_bytes < 5000)
-    );
+    assert!(report.logs.iter().all(|log| log.closed && log.good_bytes < 5000));
     assert_eq!(of_kind(dir.path(), Kind::Decision).len(), 20);
     assert_eq!(kit.shared.status().appended, 20);
 }
@@ -499,9 +402,7 @@ fn the_queue_is_bounded_in_records() {
         head_bytes: 0,
         public_key: key().verifying_key(),
     };
-    let log = AuditLog {
-        inner: Arc::new(inner),
-    };
+    let log = AuditLog { inner: Arc::new(inner) };
     let entry = decision(1);
     let ask = || {
         let (reply, _) = reply_channel();
@@ -512,14 +413,8 @@ fn the_queue_is_bounded_in_records() {
     }
     let queued = log.inner.shared.queued_bytes.load(Ordering::Relaxed);
     let refused = ask().unwrap_err();
-    assert_eq!(
-        (&refused, refused.reason_id()),
-        (&AppendError::Full, "audit_full")
-    );
-    assert_eq!(
-        log.inner.shared.queued_bytes.load(Ordering::Relaxed),
-        queued
-    );
+    assert_eq!((&refused, refused.reason_id()), (&AppendError::Full, "audit_full"));
+    assert_eq!(log.inner.shared.queued_bytes.load(Ordering::Relaxed), queued);
 }
 
 #[test]
@@ -547,17 +442,11 @@ fn erased_values_are_gone_and_the_chain_still_verifies() {
     assert_eq!(at(kept.seq).str_at("/args/mail"), Some("user5@example.com"));
     assert_eq!(at(gone.seq).str_at("/args/mail"), None);
     assert_eq!(at(gone.seq).str_at("/source_ip"), Some("10.0.0.7"));
-    assert_eq!(
-        at(after.seq).str_at("/args/mail"),
-        Some("user10@example.com")
-    );
+    assert_eq!(at(after.seq).str_at("/args/mail"), Some("user10@example.com"));
     std::fs::remove_file(dir.path().join("pdp.side-key")).unwrap();
     let report = check(dir.path());
     assert!(report.ok, "{report:#?}");
     assert_eq!(report.logs[0].side.as_ref().unwrap().erased, 6);
-    let outside = Erasure {
-        epoch: "../../etc".into(),
-        ..erasure
-    };
+    let outside = Erasure { epoch: "../../etc".into(), ..erasure };
     assert!(kit.writer.erase(&outside, 6).is_err());
 }

@@ -18,14 +18,8 @@ const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// Something for the thread to do.
 pub(super) enum Job {
     Append(Append),
-    Erase {
-        erasure: Erasure,
-        reply: Reply<Result<usize, AppendError>>,
-    },
-    Close {
-        reason: String,
-        reply: Reply<Result<(), AppendError>>,
-    },
+    Erase { erasure: Erasure, reply: Reply<Result<usize, AppendError>> },
+    Close { reason: String, reply: Reply<Result<(), AppendError>> },
 }
 
 /// A record to write.

@@ -9,9 +9,7 @@ use super::{entry, key, options};
 
 fn log_file(dir: &std::path::Path) -> PathBuf {
     let mut files = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
-    files
-        .find(|path| path.extension().is_some_and(|e| e == "jsonl"))
-        .unwrap()
+    files.find(|path| path.extension().is_some_and(|e| e == "jsonl")).unwrap()
 }
 
 #[test]
@@ -23,8 +21,7 @@ fn new_records_and_new_epochs_come_in_order() {
     assert_eq!(seen.len(), 0);
     let log = AuditLog::open(options(dir.path(), "pdp")).unwrap();
     for call in ["a", "b"] {
-        log.append_blocking(entry(Kind::Decision, 1, call, None), Durability::Bounded)
-            .unwrap();
+        log.append_blocking(entry(Kind::Decision, 1, call, None), Durability::Bounded).unwrap();
     }
     tail.poll(&mut seen).unwrap();
     let kinds: Vec<_> = seen.drain(..).map(|record| record.kind).collect();
@@ -45,8 +42,7 @@ fn a_wrong_line_or_checkpoint_ends_the_tail() {
     let dir = tempfile::tempdir().unwrap();
     let log = AuditLog::open(options(dir.path(), "pdp")).unwrap();
     for call in ["a", "b", "c"] {
-        log.append_blocking(entry(Kind::Decision, 1, call, None), Durability::Sync)
-            .unwrap();
+        log.append_blocking(entry(Kind::Decision, 1, call, None), Durability::Sync).unwrap();
     }
     log.close_blocking("over").unwrap();
     let path = log_file(dir.path());
@@ -61,31 +57,18 @@ fn a_wrong_line_or_checkpoint_ends_the_tail() {
     assert!(end.is_ok(), "{end:?}");
     assert_eq!((seen, signed), (5, 5));
     let stranger = ed25519_dalek::SigningKey::from_bytes(&[1; 32]).verifying_key();
-    assert!(matches!(
-        poll(&[stranger]).0,
-        Err(TailError::UntrustedKey { .. })
-    ));
+    assert!(matches!(poll(&[stranger]).0, Err(TailError::UntrustedKey { .. })));
 
     std::fs::write(&path, whole.replace("d-b", "d-x")).unwrap();
     let (end, seen, _) = poll(&[]);
-    assert!(
-        matches!(end, Err(TailError::Broken { line: 4, .. })),
-        "{end:?}"
-    );
+    assert!(matches!(end, Err(TailError::Broken { line: 4, .. })), "{end:?}");
     assert_eq!(seen, 3);
 
     // A changed last line is caught by the checkpoint, and stays caught.
-    std::fs::write(
-        &path,
-        whole.replace("\"reason\":\"over\"", "\"reason\":\"0ver\""),
-    )
-    .unwrap();
+    std::fs::write(&path, whole.replace("\"reason\":\"over\"", "\"reason\":\"0ver\"")).unwrap();
     let mut tail = Tail::new(&path, &[]).unwrap();
     let mut seen = Vec::new();
-    assert!(matches!(
-        tail.poll(&mut seen),
-        Err(TailError::RootMismatch { size: 5, .. })
-    ));
+    assert!(matches!(tail.poll(&mut seen), Err(TailError::RootMismatch { size: 5, .. })));
     assert!(tail.poll(&mut seen).is_err());
     std::fs::write(&path, &whole).unwrap();
     let notes = path.with_extension("checkpoints");

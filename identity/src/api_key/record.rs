@@ -26,10 +26,7 @@ impl PartyRef {
     /// A party of `kind`.
     #[must_use]
     pub fn new(kind: &str, id: &str) -> Self {
-        Self {
-            kind: kind.to_owned(),
-            id: id.to_owned(),
-        }
+        Self { kind: kind.to_owned(), id: id.to_owned() }
     }
 
     fn party(&self) -> Party {
@@ -124,17 +121,11 @@ impl ApiKeyRecord {
         if let Some(why) = names.into_iter().find_map(id_fault) {
             return Some(why);
         }
-        let user = self
-            .subject
-            .as_ref()
-            .is_some_and(|subject| subject.kind == "user");
+        let user = self.subject.as_ref().is_some_and(|subject| subject.kind == "user");
         if self.roles.contains(&Role::Approver) && !user {
             return Some("an `approver` is a user: give the key a `subject` of type `user`");
         }
-        if self
-            .expires_ms
-            .is_some_and(|end_ms| end_ms <= self.created_ms)
-        {
+        if self.expires_ms.is_some_and(|end_ms| end_ms <= self.created_ms) {
             return Some("it would end before it begins");
         }
         (self.digest().is_none()).then_some("`hash` must be `sha256:` and 64 hex digits")
@@ -142,14 +133,10 @@ impl ApiKeyRecord {
 
     pub(crate) fn identity(&self, now_ms: i64) -> Result<Identity, AuthError> {
         if self.revoked {
-            return Err(AuthError::ApiKeyRevoked {
-                id: self.id.clone(),
-            });
+            return Err(AuthError::ApiKeyRevoked { id: self.id.clone() });
         }
         if self.expires_ms.is_some_and(|end_ms| now_ms >= end_ms) {
-            return Err(AuthError::ApiKeyExpired {
-                id: self.id.clone(),
-            });
+            return Err(AuthError::ApiKeyExpired { id: self.id.clone() });
         }
         Ok(Identity {
             tenant: self.tenant.clone(),
@@ -169,15 +156,11 @@ mod instant {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
     fn to_text<E: ser::Error>(ms: i64) -> Result<String, E> {
-        Timestamp::from_millisecond(ms)
-            .map(|time| time.to_string())
-            .map_err(E::custom)
+        Timestamp::from_millisecond(ms).map(|time| time.to_string()).map_err(E::custom)
     }
 
     fn from_text<E: de::Error>(text: &str) -> Result<i64, E> {
-        text.parse::<Timestamp>()
-            .map(Timestamp::as_millisecond)
-            .map_err(E::custom)
+        text.parse::<Timestamp>().map(Timestamp::as_millisecond).map_err(E::custom)
     }
 
     pub(super) fn serialize<S: Serializer>(ms: &i64, serializer: S) -> Result<S::Ok, S::Error> {
@@ -195,18 +178,13 @@ mod instant {
             ms: &Option<i64>,
             serializer: S,
         ) -> Result<S::Ok, S::Error> {
-            ms.map(to_text::<S::Error>)
-                .transpose()?
-                .serialize(serializer)
+            ms.map(to_text::<S::Error>).transpose()?.serialize(serializer)
         }
 
         pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
             deserializer: D,
         ) -> Result<Option<i64>, D::Error> {
-            Option::<String>::deserialize(deserializer)?
-                .as_deref()
-                .map(from_text)
-                .transpose()
+            Option::<String>::deserialize(deserializer)?.as_deref().map(from_text).transpose()
         }
     }
 }

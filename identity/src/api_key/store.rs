@@ -53,9 +53,7 @@ impl ApiKeyStore {
     /// # Errors
     /// [`ApiKeyError::File`] if a time is outside the years that RFC 3339 can write.
     pub fn to_json(&self) -> Result<String, ApiKeyError> {
-        let file = File {
-            keys: self.records.clone(),
-        };
+        let file = File { keys: self.records.clone() };
         let mut text = serde_json::to_string_pretty(&file)
             .map_err(|error| ApiKeyError::File(error.to_string()))?;
         text.push('\n');
@@ -119,10 +117,7 @@ impl ApiKeyStore {
             return Err(ApiKeyError::IdTaken { id: id() });
         }
         let Some(digest) = record.digest() else {
-            return Err(ApiKeyError::Record {
-                id: id(),
-                why: "`hash` is not a SHA-256",
-            });
+            return Err(ApiKeyError::Record { id: id(), why: "`hash` is not a SHA-256" });
         };
         if self.by_digest.contains_key(&digest) {
             return Err(ApiKeyError::HashTaken { id: id() });

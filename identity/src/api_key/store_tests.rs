@@ -21,10 +21,7 @@ fn an_issued_key_is_found_by_its_text_alone_and_survives_the_file() {
     let (key, record) = store.issue(&request("bob"), NOW_MS, [1; 32]).unwrap();
     let text = store.to_json().unwrap();
     assert!(!text.contains(&*key) && !text.contains(&hex::encode([1; 32])));
-    assert!(
-        text.contains("\"created\": \"2023-11-14T22:13:20Z\""),
-        "{text}"
-    );
+    assert!(text.contains("\"created\": \"2023-11-14T22:13:20Z\""), "{text}");
     let again = ApiKeyStore::from_json(text.as_bytes()).unwrap();
     assert_eq!(again.lookup(&key), Some(&record));
     assert_eq!(again.lookup(&record.hash), None);
@@ -37,24 +34,14 @@ fn a_key_ends_at_its_expiry_and_when_revoked() {
     let mut store = ApiKeyStore::default();
     let (key, _) = store.issue(&request("bob"), NOW_MS, [1; 32]).unwrap();
     let outcome = |store: &ApiKeyStore, now_ms: i64| {
-        store
-            .lookup(&key)
-            .unwrap()
-            .identity(now_ms)
-            .map(|i| i.roles)
-            .map_err(|e| e.id())
+        store.lookup(&key).unwrap().identity(now_ms).map(|i| i.roles).map_err(|e| e.id())
     };
     assert_eq!(outcome(&store, NOW_MS + 999), Ok(vec![Role::Approver]));
     assert_eq!(outcome(&store, NOW_MS + 1_000), Err("api_key_expired"));
     store.revoke("bob").unwrap();
     store.revoke("bob").unwrap();
     assert_eq!(outcome(&store, NOW_MS), Err("api_key_revoked"));
-    assert_eq!(
-        store.revoke("eve").unwrap_err(),
-        ApiKeyError::IdUnknown {
-            id: "eve".to_owned()
-        }
-    );
+    assert_eq!(store.revoke("eve").unwrap_err(), ApiKeyError::IdUnknown { id: "eve".to_owned() });
 }
 
 #[test]
@@ -75,10 +62,7 @@ fn requests_that_could_not_be_meant_are_refused() {
         let mut wanted = request("eve");
         change(&mut wanted);
         let refused = store.issue(&wanted, NOW_MS, [2; 32]);
-        assert!(
-            matches!(refused, Err(ApiKeyError::Record { .. })),
-            "{wanted:?}"
-        );
+        assert!(matches!(refused, Err(ApiKeyError::Record { .. })), "{wanted:?}");
     };
     bad(&|wanted| wanted.subject = None);
     bad(&|wanted| wanted.subject = Some(PartyRef::new("service", "ci")));

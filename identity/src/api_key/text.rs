@@ -28,9 +28,7 @@ pub(crate) fn make(random: &[u8; SECRET_BYTES]) -> Secret {
 
 /// Whether prefix, digits and checksum are right. Says nothing about who knows it.
 pub(crate) fn is_well_formed(text: &str) -> bool {
-    let Some((secret, check)) = text
-        .strip_prefix(PREFIX)
-        .and_then(|rest| rest.split_once('_'))
+    let Some((secret, check)) = text.strip_prefix(PREFIX).and_then(|rest| rest.split_once('_'))
     else {
         return false;
     };
@@ -63,10 +61,7 @@ mod tests {
         for index in 0..key.len() {
             let mut bytes = key.as_bytes().to_vec();
             bytes[index] = if bytes[index] == b'1' { b'2' } else { b'1' };
-            assert!(
-                !is_well_formed(std::str::from_utf8(&bytes).unwrap()),
-                "{index}"
-            );
+            assert!(!is_well_formed(std::str::from_utf8(&bytes).unwrap()), "{index}");
         }
         let upper = key.to_uppercase();
         for text in [

@@ -11,51 +11,30 @@ pub(super) const CLOCK_LEEWAY_MS: i64 = 30_000;
 /// Latest time that is believed: the year 9999. More is likely milliseconds.
 const NUMERIC_DATE_MAX_S: u64 = 253_402_300_799;
 /// Claims with a meaning here; a name that differs from one only by case is refused.
-const KNOWN: [&str; 11] = [
-    "iss",
-    "sub",
-    "aud",
-    "exp",
-    "nbf",
-    "iat",
-    "jti",
-    "act",
-    "client_id",
-    "azp",
-    "cnf",
-];
+const KNOWN: [&str; 11] =
+    ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "act", "client_id", "azp", "cnf"];
 
 pub(super) fn refuse_variants(payload: &Node) -> Result<(), AuthError> {
     match payload.case_variant_of(&KNOWN) {
-        Some(name) => Err(AuthError::claim_invalid(
-            name,
-            "it differs from a known claim only by case",
-        )),
+        Some(name) => {
+            Err(AuthError::claim_invalid(name, "it differs from a known claim only by case"))
+        }
         None => Ok(()),
     }
 }
 
 /// A claim that must be a text if it is there.
 pub(super) fn text<'a>(payload: &'a Node, name: &str) -> Result<Option<&'a str>, AuthError> {
-    payload
-        .get(name)
-        .map(|node| id_text(node, name))
-        .transpose()
+    payload.get(name).map(|node| id_text(node, name)).transpose()
 }
 
 /// A token bound to a key (DPoP, mutual TLS) must not work without that key.
 pub(super) fn refuse_bound(payload: &Node) -> Result<(), AuthError> {
-    if payload.get("cnf").is_some() {
-        Err(AuthError::TokenBound)
-    } else {
-        Ok(())
-    }
+    if payload.get("cnf").is_some() { Err(AuthError::TokenBound) } else { Ok(()) }
 }
 
 pub(super) fn check_audience(payload: &Node, ours: &[String]) -> Result<(), AuthError> {
-    let aud = payload
-        .get("aud")
-        .ok_or_else(|| AuthError::claim_missing("aud"))?;
+    let aud = payload.get("aud").ok_or_else(|| AuthError::claim_missing("aud"))?;
     let single = std::slice::from_ref(aud);
     let list = match &aud.value {
         Value::Array(items) => items.as_slice(),
@@ -68,11 +47,7 @@ pub(super) fn check_audience(payload: &Node, ours: &[String]) -> Result<(), Auth
         })?;
         found |= ours.iter().any(|own| own == name);
     }
-    if found {
-        Ok(())
-    } else {
-        Err(AuthError::AudienceWrong)
-    }
+    if found { Ok(()) } else { Err(AuthError::AudienceWrong) }
 }
 
 /// Checks `exp`, `nbf` and `iat`; gives the expiry in unix milliseconds.
@@ -84,11 +59,7 @@ pub(super) fn check_times(payload: &Node, now_ms: i64) -> Result<i64, AuthError>
             return Err(AuthError::TokenNotYetValid);
         }
     }
-    if now_ms >= expires_ms {
-        Err(AuthError::TokenExpired)
-    } else {
-        Ok(expires_ms)
-    }
+    if now_ms >= expires_ms { Err(AuthError::TokenExpired) } else { Ok(expires_ms) }
 }
 
 /// Whole seconds only: readers disagree about fractions.
@@ -102,13 +73,8 @@ fn time_ms(payload: &Node, name: &str) -> Result<Option<i64>, AuthError> {
             "it must be a whole number of seconds since 1970, up to the year 9999",
         )
     };
-    let seconds = node
-        .as_u64()
-        .filter(|s| *s <= NUMERIC_DATE_MAX_S)
-        .ok_or_else(invalid)?;
-    let ms = i64::try_from(seconds)
-        .ok()
-        .and_then(|s| s.checked_mul(1000));
+    let seconds = node.as_u64().filter(|s| *s <= NUMERIC_DATE_MAX_S).ok_or_else(invalid)?;
+    let ms = i64::try_from(seconds).ok().and_then(|s| s.checked_mul(1000));
     ms.map(Some).ok_or_else(invalid)
 }
 
@@ -128,17 +94,11 @@ mod tests {
         for claim in ["nbf", "iat"] {
             let payload = format!("{{\"exp\":1000,\"{claim}\":100}}");
             assert!(times(&payload, 100_000 - CLOCK_LEEWAY_MS).is_ok());
-            assert_eq!(
-                times(&payload, 100_000 - CLOCK_LEEWAY_MS - 1),
-                Err("token_not_yet_valid")
-            );
+            assert_eq!(times(&payload, 100_000 - CLOCK_LEEWAY_MS - 1), Err("token_not_yet_valid"));
         }
         let last = NUMERIC_DATE_MAX_S;
         assert!(times(&format!("{{\"exp\":{last}}}"), 0).is_ok());
-        assert_eq!(
-            times(&format!("{{\"exp\":{}}}", last + 1), 0),
-            Err("claim_invalid")
-        );
+        assert_eq!(times(&format!("{{\"exp\":{}}}", last + 1), 0), Err("claim_invalid"));
         assert!(times(r#"{"exp":10}"#, i64::MAX).is_err());
         assert!(times(r#"{"exp":10}"#, i64::MIN).is_ok());
     }

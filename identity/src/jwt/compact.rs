@@ -42,16 +42,10 @@ fn decode(part: &'static str, text: &str) -> Result<Vec<u8>, AuthError> {
     if text.is_empty() {
         return Err(malformed(part, "it is empty"));
     }
-    URL_SAFE_NO_PAD
-        .decode(text)
-        .map_err(|_| malformed(part, "not base64url without padding"))
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| malformed(part, "not base64url without padding"))
 }
 
 fn object(part: &'static str, text: &str) -> Result<Node, AuthError> {
     let node = scan(&decode(part, text)?).map_err(|error| AuthError::unreadable(part, &error))?;
-    if node.is_object() {
-        Ok(node)
-    } else {
-        Err(malformed(part, "not a JSON object"))
-    }
+    if node.is_object() { Ok(node) } else { Err(malformed(part, "not a JSON object")) }
 }

@@ -45,10 +45,7 @@ fn algorithm(node: &Node) -> Result<Algorithm, AuthError> {
     let name = node
         .get("alg")
         .and_then(Node::as_str)
-        .ok_or(AuthError::TokenMalformed {
-            part: "token's header",
-            why: "it has no text `alg`",
-        })?;
+        .ok_or(AuthError::TokenMalformed { part: "token's header", why: "it has no text `alg`" })?;
     Algorithm::from_name(name).ok_or_else(|| AuthError::AlgorithmRefused { alg: shown(name) })
 }
 

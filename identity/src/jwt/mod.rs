@@ -47,9 +47,7 @@ pub(crate) fn identify(
     claims::refuse_variants(&compact.payload)?;
     let iss =
         claims::text(&compact.payload, "iss")?.ok_or_else(|| AuthError::claim_missing("iss"))?;
-    let issuer = issuers
-        .get(iss)
-        .ok_or_else(|| AuthError::IssuerUnknown { iss: shown(iss) })?;
+    let issuer = issuers.get(iss).ok_or_else(|| AuthError::IssuerUnknown { iss: shown(iss) })?;
     verify(&compact, &header, issuer)?;
     claims::refuse_bound(&compact.payload)?;
     claims::check_audience(&compact.payload, &issuer.aud)?;
@@ -72,9 +70,7 @@ fn verify(
     header: &Header,
     issuer: &IssuerSettings,
 ) -> Result<(), AuthError> {
-    let refused = || AuthError::AlgorithmRefused {
-        alg: header.algorithm.as_str().to_owned(),
-    };
+    let refused = || AuthError::AlgorithmRefused { alg: header.algorithm.as_str().to_owned() };
     if !issuer.algorithms.contains(&header.algorithm) {
         return Err(refused());
     }
@@ -82,11 +78,7 @@ fn verify(
     if !key.fits(header.algorithm) {
         return Err(refused());
     }
-    if key.verify(
-        header.algorithm,
-        compact.signed.as_bytes(),
-        &compact.signature,
-    ) {
+    if key.verify(header.algorithm, compact.signed.as_bytes(), &compact.signature) {
         Ok(())
     } else {
         Err(AuthError::SignatureInvalid)
@@ -95,9 +87,7 @@ fn verify(
 
 fn find_key<'a>(jwks: &'a Jwks, kid: Option<&str>) -> Result<&'a Key, AuthError> {
     match kid {
-        Some(kid) => jwks
-            .by_kid(kid)
-            .ok_or_else(|| AuthError::KeyUnknown { kid: shown(kid) }),
+        Some(kid) => jwks.by_kid(kid).ok_or_else(|| AuthError::KeyUnknown { kid: shown(kid) }),
         None => jwks.single().ok_or(AuthError::KidMissing),
     }
 }
@@ -131,9 +121,8 @@ pub(crate) fn id_fault(id: &str) -> Option<&'static str> {
 
 /// The text of a string that can name something.
 pub(crate) fn id_text<'a>(node: &'a Node, name: &str) -> Result<&'a str, AuthError> {
-    let text = node
-        .as_str()
-        .ok_or_else(|| AuthError::claim_invalid(name, "it must be a string"))?;
+    let text =
+        node.as_str().ok_or_else(|| AuthError::claim_invalid(name, "it must be a string"))?;
     match id_fault(text) {
         Some(why) => Err(AuthError::claim_invalid(name, why)),
         None => Ok(text),

@@ -24,9 +24,7 @@ pub(super) struct Parties {
 }
 
 pub(super) fn read(payload: Node, map: &ClaimMap) -> Result<Parties, AuthError> {
-    let id = payload
-        .get(&map.subject)
-        .ok_or_else(|| AuthError::claim_missing(&map.subject))?;
+    let id = payload.get(&map.subject).ok_or_else(|| AuthError::claim_missing(&map.subject))?;
     let id = id_text(id, &map.subject)?.to_owned();
     let kind = subject_type(&payload, &map.subject_type)?;
     let mut chain = chain(&payload)?.into_iter();
@@ -35,16 +33,8 @@ pub(super) fn read(payload: Node, map: &ClaimMap) -> Result<Parties, AuthError> 
         None => agent_by_client(&payload, &map.agent)?,
     };
     let delegation = chain.collect();
-    let subject = Party {
-        kind,
-        id,
-        claims: Open::from_node(payload),
-    };
-    Ok(Parties {
-        subject,
-        agent,
-        delegation,
-    })
+    let subject = Party { kind, id, claims: Open::from_node(payload) };
+    Ok(Parties { subject, agent, delegation })
 }
 
 fn subject_type(payload: &Node, claim: &str) -> Result<String, AuthError> {
@@ -54,19 +44,14 @@ fn subject_type(payload: &Node, claim: &str) -> Result<String, AuthError> {
     let plain = |text: &&str| {
         text.len() <= TYPE_MAX_BYTES
             && text.starts_with(|c: char| c.is_ascii_lowercase())
-            && text
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+            && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
     };
-    node.as_str()
-        .filter(plain)
-        .map(str::to_owned)
-        .ok_or_else(|| {
-            AuthError::claim_invalid(
-                claim,
-                "it must be a short word of lower-case letters, digits and `_`",
-            )
-        })
+    node.as_str().filter(plain).map(str::to_owned).ok_or_else(|| {
+        AuthError::claim_invalid(
+            claim,
+            "it must be a short word of lower-case letters, digits and `_`",
+        )
+    })
 }
 
 /// The actors from the outermost, who acts now, inwards to the earliest.
@@ -79,9 +64,7 @@ fn chain(payload: &Node) -> Result<Vec<Party>, AuthError> {
         }
         let actor = actor(act)?;
         if actors.iter().any(|earlier| earlier.id == actor.id) {
-            return Err(AuthError::DelegationLoop {
-                actor: shown(&actor.id),
-            });
+            return Err(AuthError::DelegationLoop { actor: shown(&actor.id) });
         }
         actors.push(actor);
         next = act.get("act");
@@ -94,30 +77,13 @@ fn actor(act: &Node) -> Result<Party, AuthError> {
         return Err(AuthError::claim_invalid("act", "it must be an object"));
     }
     if let Some(name) = act.case_variant_of(&["sub", "act"]) {
-        return Err(AuthError::claim_invalid(
-            name,
-            "it differs from a known claim only by case",
-        ));
+        return Err(AuthError::claim_invalid(name, "it differs from a known claim only by case"));
     }
-    let id = act
-        .get("sub")
-        .ok_or_else(|| AuthError::claim_missing("act.sub"))?;
+    let id = act.get("sub").ok_or_else(|| AuthError::claim_missing("act.sub"))?;
     let id = id_text(id, "act.sub")?.to_owned();
-    let own = act
-        .members()
-        .iter()
-        .filter(|member| &*member.key != "act")
-        .cloned()
-        .collect();
-    let claims = Open::from_node(Node {
-        span: act.span,
-        value: Value::Object(own),
-    });
-    Ok(Party {
-        kind: AGENT_TYPE.to_owned(),
-        id,
-        claims,
-    })
+    let own = act.members().iter().filter(|member| &*member.key != "act").cloned().collect();
+    let claims = Open::from_node(Node { span: act.span, value: Value::Object(own) });
+    Ok(Party { kind: AGENT_TYPE.to_owned(), id, claims })
 }
 
 /// The client that the token was issued to acts where no actor is named.
@@ -143,11 +109,7 @@ mod tests {
     fn nested(actors: usize) -> String {
         let mut act = String::new();
         for index in (0..actors).rev() {
-            let inner = if act.is_empty() {
-                String::new()
-            } else {
-                format!(",\"act\":{act}")
-            };
+            let inner = if act.is_empty() { String::new() } else { format!(",\"act\":{act}") };
             act = format!("{{\"sub\":\"a{index}\"{inner}}}");
         }
         format!("{{\"sub\":\"alice\",\"act\":{act}}}")
@@ -162,46 +124,26 @@ mod tests {
         let agent = found.agent.unwrap();
         assert_eq!((agent.kind.as_str(), agent.id.as_str()), ("agent", "a"));
         assert_eq!(agent.claims.text(), r#"{"sub":"a","iss":"i"}"#);
-        let ids: Vec<&str> = found
-            .delegation
-            .iter()
-            .map(|party| party.id.as_str())
-            .collect();
+        let ids: Vec<&str> = found.delegation.iter().map(|party| party.id.as_str()).collect();
         assert_eq!(ids, ["b", "c"]);
         assert_eq!(found.subject.kind, "user");
-        assert!(
-            found
-                .subject
-                .claims
-                .node()
-                .pointer("/act/act/sub")
-                .is_some()
-        );
+        assert!(found.subject.claims.node().pointer("/act/act/sub").is_some());
     }
 
     #[test]
     fn without_an_actor_the_client_acts() {
         let agent = |payload: &str| parties(payload).map(|found| found.agent.map(|a| a.id));
-        assert_eq!(
-            agent(r#"{"sub":"s","client_id":"c","azp":"z"}"#),
-            Ok(Some("c".to_owned()))
-        );
+        assert_eq!(agent(r#"{"sub":"s","client_id":"c","azp":"z"}"#), Ok(Some("c".to_owned())));
         assert_eq!(agent(r#"{"sub":"s","azp":"z"}"#), Ok(Some("z".to_owned())));
         assert_eq!(agent(r#"{"sub":"s"}"#), Ok(None));
-        assert_eq!(
-            agent(r#"{"sub":"s","client_id":null,"azp":"z"}"#),
-            Err("claim_invalid")
-        );
+        assert_eq!(agent(r#"{"sub":"s","client_id":null,"azp":"z"}"#), Err("claim_invalid"));
     }
 
     #[test]
     fn the_chain_is_bounded_at_its_edge() {
         let found = parties(&nested(DELEGATION_MAX_ACTORS)).unwrap();
         assert_eq!(found.delegation.len(), DELEGATION_MAX_ACTORS - 1);
-        assert_eq!(
-            parties(&nested(DELEGATION_MAX_ACTORS + 1)).err(),
-            Some("delegation_too_deep")
-        );
+        assert_eq!(parties(&nested(DELEGATION_MAX_ACTORS + 1)).err(), Some("delegation_too_deep"));
     }
 
     #[test]
@@ -216,9 +158,7 @@ mod tests {
             Ok(TYPE_MAX_BYTES)
         );
         let long = format!("\"{}\"", "a".repeat(TYPE_MAX_BYTES + 1));
-        for bad in [
-            "\"\"", "\"User\"", "\"a b\"", "1", "null", "\"a::b\"", &long,
-        ] {
+        for bad in ["\"\"", "\"User\"", "\"a b\"", "1", "null", "\"a::b\"", &long] {
             assert_eq!(kind(bad).err(), Some("claim_invalid"), "{bad}");
         }
     }

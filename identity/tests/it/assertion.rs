@@ -70,15 +70,10 @@ fn we_read_back_what_we_asserted() {
     let minter = minter();
     let jwks = Jwks::parse(minter.jwks_json().as_bytes()).unwrap();
     let issuer = IssuerSettings::new(ISSUER, &["https://accounting.example/mcp"], jwks);
-    let settings = Settings {
-        issuers: vec![issuer],
-        ..Settings::default()
-    };
+    let settings = Settings { issuers: vec![issuer], ..Settings::default() };
     let authenticator = Authenticator::new(settings).unwrap();
     let token = minter.mint(&assertion(), NOW_MS, "j-1").unwrap();
-    let identity = authenticator
-        .authenticate(Presented::Bearer(&token), NOW_MS)
-        .unwrap();
+    let identity = authenticator.authenticate(Presented::Bearer(&token), NOW_MS).unwrap();
     assert_eq!(identity.agent.unwrap().id, "expense-report-v1");
     let delegation: Vec<&str> = identity.delegation.iter().map(|p| p.id.as_str()).collect();
     assert_eq!(delegation, ["planner-v2", "root-v1"]);
@@ -88,10 +83,7 @@ fn we_read_back_what_we_asserted() {
 
 #[test]
 fn an_agent_may_act_for_itself() {
-    let alone = Assertion {
-        act: &[],
-        ..assertion()
-    };
+    let alone = Assertion { act: &[], ..assertion() };
     let token = minter().mint(&alone, NOW_MS, "j-1").unwrap();
     let set: JwkSet = serde_json::from_str(&minter().jwks_json()).unwrap();
     let key = DecodingKey::from_jwk(&set.keys[0]).unwrap();
@@ -104,72 +96,27 @@ fn what_could_not_be_meant_is_not_signed() {
     let minter = minter();
     let mint = |assertion: &Assertion<'_>| minter.mint(assertion, NOW_MS, "j-1");
     for ttl_s in [0, ASSERTION_MAX_TTL_S + 1, u32::MAX] {
-        let refused = mint(&Assertion {
-            ttl_s,
-            ..assertion()
-        });
-        assert!(
-            matches!(refused, Err(AssertionError::Ttl { .. })),
-            "{ttl_s}"
-        );
+        let refused = mint(&Assertion { ttl_s, ..assertion() });
+        assert!(matches!(refused, Err(AssertionError::Ttl { .. })), "{ttl_s}");
     }
-    assert!(
-        mint(&Assertion {
-            ttl_s: 1,
-            ..assertion()
-        })
-        .is_ok()
-    );
+    assert!(mint(&Assertion { ttl_s: 1, ..assertion() }).is_ok());
     let eight = ["1", "2", "3", "4", "5", "6", "7", "8"];
-    assert!(
-        mint(&Assertion {
-            act: &eight,
-            ..assertion()
-        })
-        .is_ok()
-    );
+    assert!(mint(&Assertion { act: &eight, ..assertion() }).is_ok());
     let nine = ["1", "2", "3", "4", "5", "6", "7", "8", "9"];
-    let refused = mint(&Assertion {
-        act: &nine,
-        ..assertion()
-    });
+    let refused = mint(&Assertion { act: &nine, ..assertion() });
     assert!(matches!(refused, Err(AssertionError::TooManyActors)));
     for bad in [
-        Assertion {
-            sub: "",
-            ..assertion()
-        },
-        Assertion {
-            aud: "",
-            ..assertion()
-        },
-        Assertion {
-            tool: "a\nb",
-            ..assertion()
-        },
-        Assertion {
-            decision_id: "",
-            ..assertion()
-        },
-        Assertion {
-            args_digest: "",
-            ..assertion()
-        },
-        Assertion {
-            act: &["a", ""],
-            ..assertion()
-        },
+        Assertion { sub: "", ..assertion() },
+        Assertion { aud: "", ..assertion() },
+        Assertion { tool: "a\nb", ..assertion() },
+        Assertion { decision_id: "", ..assertion() },
+        Assertion { args_digest: "", ..assertion() },
+        Assertion { act: &["a", ""], ..assertion() },
     ] {
-        assert!(
-            matches!(mint(&bad), Err(AssertionError::Text { .. })),
-            "{bad:?}"
-        );
+        assert!(matches!(mint(&bad), Err(AssertionError::Text { .. })), "{bad:?}");
     }
     assert!(minter.mint(&assertion(), NOW_MS, "").is_err());
-    assert!(matches!(
-        minter.mint(&assertion(), -1_000, "j"),
-        Err(AssertionError::Clock)
-    ));
+    assert!(matches!(minter.mint(&assertion(), -1_000, "j"), Err(AssertionError::Clock)));
     assert!(AssertionMinter::new("not a key", ISSUER).is_err());
     let pair = KeyPair::from_seed(Purpose::Assertion, &[3; 32]).unwrap();
     assert!(AssertionMinter::new(&pair.private_pem, "").is_err());
@@ -179,8 +126,5 @@ fn what_could_not_be_meant_is_not_signed() {
 fn debug_shows_the_key_id_only() {
     let shown = format!("{:?}", minter());
     assert!(shown.contains(minter().kid()));
-    assert!(
-        !shown.contains("3, 3") && !shown.contains("0303"),
-        "{shown}"
-    );
+    assert!(!shown.contains("3, 3") && !shown.contains("0303"), "{shown}");
 }

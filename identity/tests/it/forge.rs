@@ -126,10 +126,7 @@ pub(crate) fn by(key: &SigningKey, header: &str, payload: &str) -> String {
 
 pub(crate) fn es(header: &str, payload: &str) -> String {
     let signed = signed_part(header, payload);
-    let signature = keys()
-        .es
-        .sign(&SystemRandom::new(), signed.as_bytes())
-        .unwrap();
+    let signature = keys().es.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
     join(&signed, signature)
 }
 
@@ -142,12 +139,6 @@ pub(crate) fn rsa(alg: &str, payload: &str) -> String {
     };
     let key = &keys().rsa;
     let mut signature = vec![0; key.public_modulus_len()];
-    key.sign(
-        encoding,
-        &SystemRandom::new(),
-        signed.as_bytes(),
-        &mut signature,
-    )
-    .unwrap();
+    key.sign(encoding, &SystemRandom::new(), signed.as_bytes(), &mut signature).unwrap();
     join(&signed, signature)
 }

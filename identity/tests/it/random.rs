@@ -13,9 +13,7 @@ fn shared() -> &'static Authenticator {
 }
 
 fn refused(token: &str) -> bool {
-    shared()
-        .authenticate(Presented::Bearer(token), NOW_MS)
-        .is_err()
+    shared().authenticate(Presented::Bearer(token), NOW_MS).is_err()
 }
 
 proptest! {

@@ -16,10 +16,7 @@ async fn an_unchecked_answer_is_released_as_it_came() {
     assert_eq!(answer.body, body.as_bytes());
     let settle = rig.decide.settlement().await;
     assert_eq!(settle.outcome, Outcome::Done);
-    assert_eq!(
-        (settle.usage.input_tokens, settle.usage.max_output_tokens),
-        (11, 5)
-    );
+    assert_eq!((settle.usage.input_tokens, settle.usage.max_output_tokens), (11, 5));
     assert_eq!(rig.decide.calls().len(), 1);
     let records = rig.stop().await;
     assert_eq!(outcomes(&records), ["allowed", "forwarded"]);
@@ -39,20 +36,13 @@ async fn a_checked_answer_is_asked_about_with_its_texts() {
     assert_eq!(second.phase, Phase::Response);
     assert_eq!(second.request_call_id.as_ref(), Some(&first.call_id));
     assert!(second.executed);
-    let parts: Vec<(Origin, &str, &str)> = second
-        .content
-        .iter()
-        .map(|p| (p.origin, p.pointer.as_str(), p.text.as_str()))
-        .collect();
+    let parts: Vec<(Origin, &str, &str)> =
+        second.content.iter().map(|p| (p.origin, p.pointer.as_str(), p.text.as_str())).collect();
     let call = "/choices/0/message/tool_calls/0/function";
     let expected = [
         (Origin::Assistant, "/choices/0/message/content", "hi"),
         (Origin::Assistant, &*format!("{call}/name"), "send"),
-        (
-            Origin::ToolArgs,
-            &*format!("{call}/arguments"),
-            "{\"to\":\"x\"}",
-        ),
+        (Origin::ToolArgs, &*format!("{call}/arguments"), "{\"to\":\"x\"}"),
     ];
     assert_eq!(parts, expected);
     let records = rig.stop().await;
@@ -65,11 +55,7 @@ async fn a_masked_answer_differs_in_the_masked_spans_only() {
     let rig = Rig::start(masking("SECRET"), json(&body)).await;
     let answer = rig.chat(hello()).await;
     assert_eq!(answer.text(), answered("one \"[masked]\" two [masked]\n"));
-    let length = answer.headers["content-length"]
-        .to_str()
-        .unwrap()
-        .parse::<usize>()
-        .unwrap();
+    let length = answer.headers["content-length"].to_str().unwrap().parse::<usize>().unwrap();
     assert_eq!(length, answer.body.len());
     let settle = rig.decide.settlement().await;
     assert_eq!(settle.outcome, Outcome::Done);
@@ -83,10 +69,7 @@ async fn token_lists_go_where_a_mask_applies() {
     let rig = Rig::start(masking("SECRET"), json(body)).await;
     let answer = rig.chat(hello()).await;
     assert!(!answer.text().contains("SECRET") && !answer.text().contains("[83]"));
-    assert_eq!(
-        answer.json()["choices"][0]["logprobs"],
-        serde_json::Value::Null
-    );
+    assert_eq!(answer.json()["choices"][0]["logprobs"], serde_json::Value::Null);
 }
 
 #[tokio::test]
@@ -100,28 +83,17 @@ async fn a_denied_answer_is_withheld_and_must_not_be_repeated() {
     )
     .await;
     let answer = rig.chat(hello()).await;
-    assert_eq!(
-        (answer.status.as_u16(), answer.code()),
-        (403, "result_withheld".to_owned())
-    );
+    assert_eq!((answer.status.as_u16(), answer.code()), (403, "result_withheld".to_owned()));
     assert!(!answer.text().contains("PRIVATE"));
     let lictor = &answer.json()["error"]["lictor"];
     assert_eq!(lictor["executed"], true);
     assert_eq!(lictor["reasons"][1]["id"], "chat.leak");
     assert_eq!(answer.headers["x-should-retry"], "false");
     let settle = rig.decide.settlement().await;
-    assert_eq!(
-        (settle.outcome, settle.usage.max_output_tokens),
-        (Outcome::Done, 5)
-    );
+    assert_eq!((settle.outcome, settle.usage.max_output_tokens), (Outcome::Done, 5));
     let records = rig.stop().await;
     assert_eq!(outcomes(&records), ["allowed", "withheld"]);
-    assert!(
-        records[1]["reasons"]
-            .as_array()
-            .unwrap()
-            .contains(&"chat.leak".into())
-    );
+    assert!(records[1]["reasons"].as_array().unwrap().contains(&"chat.leak".into()));
 }
 
 #[tokio::test]
@@ -135,10 +107,7 @@ async fn without_the_second_decision_the_answer_is_withheld() {
     )
     .await;
     let answer = rig.chat(hello()).await;
-    assert_eq!(
-        (answer.status.as_u16(), answer.code()),
-        (403, "result_withheld".to_owned())
-    );
+    assert_eq!((answer.status.as_u16(), answer.code()), (403, "result_withheld".to_owned()));
     assert!(!answer.text().contains("PRIVATE"));
     let reasons = &answer.json()["error"]["lictor"]["reasons"];
     assert_eq!(reasons[1]["id"], "pdp_unavailable");
@@ -148,22 +117,13 @@ async fn without_the_second_decision_the_answer_is_withheld() {
 #[tokio::test]
 async fn without_the_record_the_answer_is_withheld() {
     for check in [false, true] {
-        let decide = Fake::new(move |call| {
-            Ok(if check {
-                allow_and_check(call)
-            } else {
-                allow(call)
-            })
-        });
+        let decide =
+            Fake::new(move |call| Ok(if check { allow_and_check(call) } else { allow(call) }));
         let rig = Rig::start(decide, json(&answered("PRIVATE"))).await;
         let audit = rig.audit.clone();
-        rig.provider
-            .on_request(move || audit.close_blocking("test").unwrap());
+        rig.provider.on_request(move || audit.close_blocking("test").unwrap());
         let answer = rig.chat(hello()).await;
-        assert_eq!(
-            (answer.status.as_u16(), answer.code()),
-            (403, "result_withheld".to_owned())
-        );
+        assert_eq!((answer.status.as_u16(), answer.code()), (403, "result_withheld".to_owned()));
         assert!(!answer.text().contains("PRIVATE"));
         let lictor = &answer.json()["error"]["lictor"];
         assert_eq!(lictor["reasons"][1]["id"], "audit_unavailable");
@@ -182,10 +142,7 @@ async fn an_answer_that_cannot_be_checked_is_withheld() {
     }
     let encoded = Script::Plain {
         status: 200,
-        headers: vec![
-            ("content-type", "application/json"),
-            ("content-encoding", "gzip"),
-        ],
+        headers: vec![("content-type", "application/json"), ("content-encoding", "gzip")],
         body: answered("PRIVATE").into_bytes(),
     };
     let rig = Rig::start(Fake::new(|call| Ok(allow_and_check(call))), encoded).await;
@@ -198,10 +155,7 @@ async fn arguments_that_a_mask_would_break_are_withheld() {
     let rig = Rig::start(masking("SECRET\"}"), json(body)).await;
     let answer = rig.chat(hello()).await;
     assert_eq!(answer.code(), "result_withheld");
-    assert_eq!(
-        answer.json()["error"]["lictor"]["reasons"][1]["id"],
-        "obligation_failed"
-    );
+    assert_eq!(answer.json()["error"]["lictor"]["reasons"][1]["id"], "obligation_failed");
 }
 
 #[tokio::test]
@@ -209,18 +163,13 @@ async fn answers_are_bounded_at_the_edge() {
     let body = answered("hi");
     let limit = body.len();
     let decide = Fake::new(|call| Ok(allow(call)));
-    let rig = Rig::start_with(decide, json(&body), |config, _| {
-        config.max_answer_bytes = limit
-    })
-    .await;
+    let rig =
+        Rig::start_with(decide, json(&body), |config, _| config.max_answer_bytes = limit).await;
     assert_eq!(rig.chat(hello()).await.body, body.as_bytes());
     rig.provider.set(json(&format!("{body} ")));
     let answer = rig.chat(hello()).await;
     assert_eq!(answer.code(), "result_withheld");
-    assert_eq!(
-        answer.json()["error"]["lictor"]["reasons"][1]["id"],
-        "body_too_large"
-    );
+    assert_eq!(answer.json()["error"]["lictor"]["reasons"][1]["id"], "body_too_large");
 }
 
 #[tokio::test]
@@ -241,10 +190,7 @@ async fn the_providers_own_errors_pass() {
     assert_eq!(answer.headers["retry-after"], "7");
     assert!(!answer.headers.contains_key("set-cookie"));
     let settle = rig.decide.settlement().await;
-    assert_eq!(
-        (settle.outcome, settle.usage.max_output_tokens),
-        (Outcome::Failed, 0)
-    );
+    assert_eq!((settle.outcome, settle.usage.max_output_tokens), (Outcome::Failed, 0));
     assert_eq!(outcomes(&rig.stop().await), ["allowed", "failed"]);
 }
 
@@ -258,10 +204,7 @@ async fn a_credential_that_the_provider_refuses_is_ours() {
     };
     let rig = Rig::start(Fake::new(|call| Ok(allow(call))), script).await;
     let answer = rig.chat(hello()).await;
-    assert_eq!(
-        (answer.status.as_u16(), answer.code()),
-        (502, "upstream_unavailable".to_owned())
-    );
+    assert_eq!((answer.status.as_u16(), answer.code()), (502, "upstream_unavailable".to_owned()));
     assert!(!answer.text().contains("sk-provi"));
     assert_eq!(rig.decide.settlement().await.outcome, Outcome::Failed);
 }
@@ -270,32 +213,19 @@ async fn a_credential_that_the_provider_refuses_is_ours() {
 async fn redirects_are_not_followed() {
     let elsewhere = crate::provider::Provider::start(json(&answered("elsewhere"))).await;
     let location: &'static str = Box::leak(format!("{}/x", elsewhere.base_url).into_boxed_str());
-    let script = Script::Plain {
-        status: 307,
-        headers: vec![("location", location)],
-        body: vec![],
-    };
+    let script = Script::Plain { status: 307, headers: vec![("location", location)], body: vec![] };
     let rig = Rig::start(Fake::new(|call| Ok(allow(call))), script).await;
     let answer = rig.chat(hello()).await;
-    assert_eq!(
-        (answer.status.as_u16(), answer.code()),
-        (502, "upstream_unavailable".to_owned())
-    );
+    assert_eq!((answer.status.as_u16(), answer.code()), (502, "upstream_unavailable".to_owned()));
     assert!(elsewhere.seen().is_empty());
 }
 
 #[tokio::test]
 async fn a_provider_that_never_answers_ends_in_a_refusal() {
     let decide = Fake::new(|call| Ok(allow(call)));
-    let rig = Rig::start_with(decide, Script::Never, |config, _| {
-        config.head_timeout_ms = 50
-    })
-    .await;
+    let rig = Rig::start_with(decide, Script::Never, |config, _| config.head_timeout_ms = 50).await;
     let answer = rig.chat(hello()).await;
-    assert_eq!(
-        (answer.status.as_u16(), answer.code()),
-        (502, "upstream_unavailable".to_owned())
-    );
+    assert_eq!((answer.status.as_u16(), answer.code()), (502, "upstream_unavailable".to_owned()));
     assert_eq!(rig.decide.settlement().await.outcome, Outcome::Unknown);
     assert_eq!(rig.provider.seen().len(), 1, "nothing is sent twice");
 }

@@ -41,20 +41,12 @@ async fn it_serves_without_a_decision_point_and_stops_in_order() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(process.stderr.take().unwrap())
-        .lines()
-        .map_while(Result::ok);
+    let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
     let address = address(&mut lines);
     assert_eq!(get_from(&address, "/healthz", &key).await.text(), "ok\n");
     let answer = get_from(&address, "/v1/models", &key).await;
-    assert_eq!(
-        (answer.status.as_u16(), answer.code()),
-        (503, "pdp_unavailable".to_owned())
-    );
-    let stopped = Command::new("kill")
-        .arg(process.id().to_string())
-        .status()
-        .unwrap();
+    assert_eq!((answer.status.as_u16(), answer.code()), (503, "pdp_unavailable".to_owned()));
+    let stopped = Command::new("kill").arg(process.id().to_string()).status().unwrap();
     assert!(stopped.success());
     lines.for_each(drop);
     assert!(process.wait().unwrap().success());

@@ -94,11 +94,8 @@ pub(crate) fn allow(call: &Call) -> Answer {
     decision.reasons.clear();
     decision.executed = call.executed;
     decision.request_digest = call.request_digest();
-    let hints = Hints {
-        effect: ToolEffect::None,
-        response_check: ResponseCheck::None,
-        ..Hints::default()
-    };
+    let hints =
+        Hints { effect: ToolEffect::None, response_check: ResponseCheck::None, ..Hints::default() };
     Answer { decision, hints }
 }
 

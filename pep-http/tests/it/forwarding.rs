@@ -38,25 +38,17 @@ fn odd_body(numbers: &mut Numbers) -> String {
         let text = TEXT[numbers.below(TEXT.len())];
         let role = ["user", "system", "assistant"][numbers.below(3)];
         let gap = space(numbers);
-        messages.push(format!(
-            "{{\"content\"{gap}:\"{text}\",\"role\":\"{role}\"{gap}}}"
-        ));
+        messages.push(format!("{{\"content\"{gap}:\"{text}\",\"role\":\"{role}\"{gap}}}"));
     }
     let gap = space(numbers);
-    members.push(format!(
-        "\"messages\":{gap}[{}]",
-        messages.join(&format!("{gap},"))
-    ));
+    members.push(format!("\"messages\":{gap}[{}]", messages.join(&format!("{gap},"))));
     for (index, extra) in EXTRA.iter().enumerate() {
         if numbers.below(3) == index % 3 {
             members.insert(numbers.below(members.len() + 1), (*extra).to_owned());
         }
     }
     let gap = space(numbers);
-    format!(
-        "{gap}{{{gap}{}{gap}}}{gap}",
-        members.join(&format!("{gap},{gap}"))
-    )
+    format!("{gap}{{{gap}{}{gap}}}{gap}", members.join(&format!("{gap},{gap}")))
 }
 
 #[tokio::test]
@@ -89,16 +81,10 @@ async fn the_provider_gets_its_own_key_and_nothing_of_the_callers() {
         "x-forwarded-for",
         "lictor-session",
     ] {
-        request
-            .headers_mut()
-            .insert(name, "callers-own".parse().unwrap());
+        request.headers_mut().insert(name, "callers-own".parse().unwrap());
     }
-    request
-        .headers_mut()
-        .insert("x-stainless-lang", "rust".parse().unwrap());
-    request
-        .headers_mut()
-        .insert("accept-encoding", "gzip".parse().unwrap());
+    request.headers_mut().insert("x-stainless-lang", "rust".parse().unwrap());
+    request.headers_mut().insert("accept-encoding", "gzip".parse().unwrap());
     let answer = rig.send(request).await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.headers["x-request-id"], "req-1");
@@ -106,19 +92,13 @@ async fn the_provider_gets_its_own_key_and_nothing_of_the_callers() {
     assert_eq!(answer.headers["lictor-call-id"], call.call_id.as_str());
 
     let seen = &rig.provider.seen()[0];
-    assert_eq!(
-        (seen.method.as_str(), seen.path.as_str()),
-        ("POST", "/v1/chat/completions")
-    );
+    assert_eq!((seen.method.as_str(), seen.path.as_str()), ("POST", "/v1/chat/completions"));
     let keys: Vec<_> = seen.headers.get_all("authorization").iter().collect();
     assert_eq!(keys, [&format!("Bearer {PROVIDER_KEY}")]);
     assert_eq!(seen.headers["accept-encoding"], "identity");
     assert_eq!(seen.headers["x-stainless-lang"], "rust");
     let all = format!("{:?}", seen.headers);
-    assert!(
-        !all.contains(&rig.key) && !all.contains("callers-own"),
-        "{all}"
-    );
+    assert!(!all.contains(&rig.key) && !all.contains("callers-own"), "{all}");
 }
 
 #[tokio::test]
@@ -128,33 +108,22 @@ async fn the_decision_point_gets_the_whole_question() {
         "description":"Does it"}}],"messages":[{"role":"system","content":"Be kind"},
         {"role":"user","content":"hello"}]}"#;
     let mut request = rig.request(Method::POST, "/v1/chat/completions", body);
-    request
-        .headers_mut()
-        .insert("lictor-session", "handle-1".parse().unwrap());
+    request.headers_mut().insert("lictor-session", "handle-1".parse().unwrap());
     rig.send(request).await;
     let call = &rig.decide.calls()[0];
     assert_eq!(call.phase, Phase::Request);
     assert!(call.asks_all());
     assert_eq!(call.action.name, "llm/chat");
     let resource = call.resource.as_ref().unwrap();
-    assert_eq!(
-        (resource.kind, resource.id.as_str()),
-        (ResourceKind::Model, "openai/gpt-5")
-    );
+    assert_eq!((resource.kind, resource.id.as_str()), (ResourceKind::Model, "openai/gpt-5"));
     assert_eq!(call.subject.as_ref().unwrap().id, "alice@example.com");
     assert_eq!(call.agent.as_ref().unwrap().id, "expense-report-v1");
     assert_eq!(call.session.as_ref().unwrap().handle, "handle-1");
     assert_eq!(call.context.protocol, "openai/chat");
     assert_eq!(call.context.source_ip, "127.0.0.1");
-    assert_eq!(
-        (call.usage.input_tokens, call.usage.max_output_tokens),
-        (5, 9)
-    );
-    let parts: Vec<(Origin, &str)> = call
-        .content
-        .iter()
-        .map(|part| (part.origin, part.text.as_str()))
-        .collect();
+    assert_eq!((call.usage.input_tokens, call.usage.max_output_tokens), (5, 9));
+    let parts: Vec<(Origin, &str)> =
+        call.content.iter().map(|part| (part.origin, part.text.as_str())).collect();
     let expected = [
         (Origin::System, "Be kind"),
         (Origin::User, "hello"),
@@ -176,17 +145,10 @@ async fn a_prefix_selects_the_provider_and_is_taken_off() {
     let body = hello().replace("gpt-5", "local/meta/llama");
     let answer = rig.chat(body.clone()).await;
     assert!(answer.text().contains("other"));
-    assert_eq!(
-        other.seen()[0].body,
-        body.replace("local/meta", "meta").as_bytes()
-    );
+    assert_eq!(other.seen()[0].body, body.replace("local/meta", "meta").as_bytes());
     assert!(rig.chat(hello()).await.text().contains("first"));
-    let ids: Vec<String> = rig
-        .decide
-        .calls()
-        .into_iter()
-        .map(|call| call.resource.unwrap().id)
-        .collect();
+    let ids: Vec<String> =
+        rig.decide.calls().into_iter().map(|call| call.resource.unwrap().id).collect();
     assert_eq!(ids, ["local/meta/llama", "openai/gpt-5"]);
 }
 
@@ -196,16 +158,8 @@ async fn obligations_change_only_what_they_name() {
         let mut answer = allow(call);
         mask_secret(call, &mut answer, "SECRET");
         oblige(&mut answer, ObligationKind::CapTokens, r#"{"max":100}"#);
-        oblige(
-            &mut answer,
-            ObligationKind::StripTools,
-            r#"{"tools":["send"]}"#,
-        );
-        oblige(
-            &mut answer,
-            ObligationKind::SetHeader,
-            r#"{"name":"x-team","value":"eng"}"#,
-        );
+        oblige(&mut answer, ObligationKind::StripTools, r#"{"tools":["send"]}"#);
+        oblige(&mut answer, ObligationKind::SetHeader, r#"{"name":"x-team","value":"eng"}"#);
         oblige(&mut answer, ObligationKind::Notify, "{}");
         Ok(answer)
     });

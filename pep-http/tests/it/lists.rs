@@ -30,34 +30,21 @@ async fn only_what_may_be_used_is_seen() {
     assert_eq!(answer.text(), expected);
 
     let seen = &rig.provider.seen()[0];
-    assert_eq!(
-        (seen.method.as_str(), seen.path.as_str()),
-        ("GET", "/v1/models")
-    );
+    assert_eq!((seen.method.as_str(), seen.path.as_str()), ("GET", "/v1/models"));
     assert!(seen.body.is_empty());
     let calls = rig.decide.calls();
     let asked: Vec<(Phase, &str, ResourceKind, &str)> = calls
         .iter()
         .map(|call| {
             let resource = call.resource.as_ref().unwrap();
-            (
-                call.phase,
-                call.action.name.as_str(),
-                resource.kind,
-                resource.id.as_str(),
-            )
+            (call.phase, call.action.name.as_str(), resource.kind, resource.id.as_str())
         })
         .collect();
     let expected = [
         (Phase::Request, "llm/other", ResourceKind::Server, "openai"),
         (Phase::List, "llm/chat", ResourceKind::Model, "openai/gpt-5"),
         (Phase::List, "llm/chat", ResourceKind::Model, "openai/o3"),
-        (
-            Phase::List,
-            "llm/chat",
-            ResourceKind::Model,
-            "openai/secret-model",
-        ),
+        (Phase::List, "llm/chat", ResourceKind::Model, "openai/secret-model"),
     ];
     assert_eq!(asked, expected);
     assert_eq!(outcomes(&rig.stop().await), ["allowed", "forwarded"]);
@@ -72,16 +59,9 @@ async fn a_list_of_which_all_may_be_seen_is_as_it_came() {
 
 #[tokio::test]
 async fn a_denied_list_is_not_fetched() {
-    let rig = Rig::start(
-        Fake::new(|call| Ok(deny(call, "list.no", "no"))),
-        json(LIST),
-    )
-    .await;
+    let rig = Rig::start(Fake::new(|call| Ok(deny(call, "list.no", "no"))), json(LIST)).await;
     let answer = rig.get("/v1/models").await;
-    assert_eq!(
-        (answer.status.as_u16(), answer.code()),
-        (403, "list.no".to_owned())
-    );
+    assert_eq!((answer.status.as_u16(), answer.code()), (403, "list.no".to_owned()));
     assert!(rig.provider.seen().is_empty());
 }
 
@@ -100,18 +80,9 @@ async fn without_decisions_on_the_entries_the_list_is_withheld() {
 
 #[tokio::test]
 async fn a_list_that_cannot_be_read_is_withheld() {
-    for body in [
-        "nonsense",
-        "{}",
-        r#"{"data":{"id":"gpt-5"}}"#,
-        r#"{"data":[],"data":[]}"#,
-    ] {
+    for body in ["nonsense", "{}", r#"{"data":{"id":"gpt-5"}}"#, r#"{"data":[],"data":[]}"#] {
         let rig = Rig::start(Fake::new(|call| Ok(allow(call))), json(body)).await;
-        assert_eq!(
-            rig.get("/v1/models").await.code(),
-            "result_withheld",
-            "{body}"
-        );
+        assert_eq!(rig.get("/v1/models").await.code(), "result_withheld", "{body}");
     }
 }
 
@@ -125,10 +96,9 @@ async fn the_rest_of_a_list_is_checked_like_any_answer() {
 
 #[tokio::test]
 async fn several_providers_make_one_list_with_prefixed_names() {
-    let other = Provider::start(json(
-        r#"{"data":[{"id":"llama","object":"model"},{"id":"hidden"}]}"#,
-    ))
-    .await;
+    let other =
+        Provider::start(json(r#"{"data":[{"id":"llama","object":"model"},{"id":"hidden"}]}"#))
+            .await;
     let url = other.base_url.clone();
     let decide = only(&["openai/gpt-5", "local/llama"]);
     let rig = Rig::start_with(decide, json(LIST), |config, dir| {
@@ -138,20 +108,9 @@ async fn several_providers_make_one_list_with_prefixed_names() {
     let expected = r#"{"object":"list","data":[{"id":"openai/gpt-5","object":"model","created":1.50},{"id":"local/llama","object":"model"}]}"#;
     assert_eq!(rig.get("/v1/models").await.text(), expected);
 
-    rig.provider.set(Script::Plain {
-        status: 500,
-        headers: vec![],
-        body: b"oops".to_vec(),
-    });
+    rig.provider.set(Script::Plain { status: 500, headers: vec![], body: b"oops".to_vec() });
     let left = rig.get("/v1/models").await;
-    assert_eq!(
-        left.text(),
-        r#"{"object":"list","data":[{"id":"local/llama","object":"model"}]}"#
-    );
-    other.set(Script::Plain {
-        status: 503,
-        headers: vec![],
-        body: b"oops".to_vec(),
-    });
+    assert_eq!(left.text(), r#"{"object":"list","data":[{"id":"local/llama","object":"model"}]}"#);
+    other.set(Script::Plain { status: 503, headers: vec![], body: b"oops".to_vec() });
     assert_eq!(rig.get("/v1/models").await.status, 500);
 }

@@ -38,25 +38,14 @@ pub(crate) enum Piece {
 /// How it answers.
 #[derive(Clone)]
 pub(crate) enum Script {
-    Plain {
-        status: u16,
-        headers: Vec<(&'static str, &'static str)>,
-        body: Vec<u8>,
-    },
+    Plain { status: u16, headers: Vec<(&'static str, &'static str)>, body: Vec<u8> },
     Stream(Vec<Piece>),
     Never,
 }
 
 pub(crate) fn json(body: &str) -> Script {
-    let headers = vec![
-        ("content-type", "application/json"),
-        ("x-request-id", "req-1"),
-    ];
-    Script::Plain {
-        status: 200,
-        headers,
-        body: body.as_bytes().to_vec(),
-    }
+    let headers = vec![("content-type", "application/json"), ("x-request-id", "req-1")];
+    Script::Plain { status: 200, headers, body: body.as_bytes().to_vec() }
 }
 
 pub(crate) fn stream(bytes: &[u8]) -> Script {
@@ -136,11 +125,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     hook();
     let script = shared.script.lock().unwrap().clone();
     match script {
-        Script::Plain {
-            status,
-            headers,
-            body,
-        } => {
+        Script::Plain { status, headers, body } => {
             let mut response = Response::builder().status(status);
             for (name, value) in headers {
                 response = response.header(name, value);

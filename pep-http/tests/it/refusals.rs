@@ -23,10 +23,7 @@ async fn refused(rig: Rig, answer: &Answer) -> Value {
 
 #[tokio::test]
 async fn a_denial_is_told_without_details() {
-    let rig = rig(Fake::new(|call| {
-        Ok(deny(call, "chat.topic", "not that topic"))
-    }))
-    .await;
+    let rig = rig(Fake::new(|call| Ok(deny(call, "chat.topic", "not that topic")))).await;
     let answer = rig.chat(hello()).await;
     assert_eq!(answer.status, 403);
     assert!(!answer.text().contains("DETAIL-FOR-OPERATORS"));
@@ -90,17 +87,11 @@ async fn nobody_unknown_gets_anywhere() {
     for path in ["/v1/chat/completions", "/v1/models", "/v1/unheard-of"] {
         for credential in [None, Some("Bearer wrong"), Some("Basic YTpi")] {
             let rig = rig(Fake::new(|call| Ok(allow(call)))).await;
-            let method = if path == "/v1/models" {
-                Method::GET
-            } else {
-                Method::POST
-            };
+            let method = if path == "/v1/models" { Method::GET } else { Method::POST };
             let mut request = rig.request(method, path, hello());
             request.headers_mut().remove("authorization");
             if let Some(credential) = credential {
-                request
-                    .headers_mut()
-                    .insert("authorization", credential.parse().unwrap());
+                request.headers_mut().insert("authorization", credential.parse().unwrap());
             }
             let answer = rig.send(request).await;
             assert_eq!(answer.status, 401, "{path} {credential:?}");
@@ -134,15 +125,9 @@ async fn what_is_not_in_the_table_is_not_served() {
 #[tokio::test]
 async fn without_a_decision_nothing_passes() {
     for why in ["down", "hang"] {
-        let rig = rig(Fake::new(move |_| {
-            Err(DecideError::Unavailable(why.to_owned()))
-        }))
-        .await;
+        let rig = rig(Fake::new(move |_| Err(DecideError::Unavailable(why.to_owned())))).await;
         let answer = rig.chat(hello()).await;
-        assert_eq!(
-            (answer.status.as_u16(), answer.code()),
-            (503, "pdp_unavailable".to_owned())
-        );
+        assert_eq!((answer.status.as_u16(), answer.code()), (503, "pdp_unavailable".to_owned()));
         assert_eq!(rig.decide.settlement().await.outcome, Outcome::NotSent);
         refused(rig, &answer).await;
     }
@@ -153,10 +138,7 @@ async fn without_audit_nothing_passes() {
     let rig = rig(Fake::new(|call| Ok(allow(call)))).await;
     rig.audit.close("test").await.unwrap();
     let answer = rig.chat(hello()).await;
-    assert_eq!(
-        (answer.status.as_u16(), answer.code()),
-        (503, "audit_unavailable".to_owned())
-    );
+    assert_eq!((answer.status.as_u16(), answer.code()), (503, "audit_unavailable".to_owned()));
     assert_eq!(rig.decide.settlement().await.outcome, Outcome::NotSent);
     assert!(rig.provider.seen().is_empty());
 }
@@ -171,10 +153,7 @@ async fn bodies_are_bounded_at_the_edge() {
     .await;
     assert_eq!(rig.chat(hello()).await.status, 200);
     let answer = rig.chat(format!("{} ", hello())).await;
-    assert_eq!(
-        (answer.status.as_u16(), answer.code()),
-        (413, "body_too_large".to_owned())
-    );
+    assert_eq!((answer.status.as_u16(), answer.code()), (413, "body_too_large".to_owned()));
     assert_eq!(rig.provider.seen().len(), 1);
     let records = rig.stop().await;
     assert_eq!(outcomes(&records), ["allowed", "forwarded", "denied"]);
@@ -191,28 +170,18 @@ async fn bodies_that_can_be_read_in_two_ways_are_refused() {
             r#"{"model":"a","\u006dodel":"b","messages":[{"role":"user","content":"x"}]}"#,
             "duplicate_key",
         ),
-        (
-            r#"{"model":"a","Model":"b","messages":[{"role":"user","content":"x"}]}"#,
-            "body_invalid",
-        ),
+        (r#"{"model":"a","Model":"b","messages":[{"role":"user","content":"x"}]}"#, "body_invalid"),
         (
             r#"{"model":"a","seed":1e999,"messages":[{"role":"user","content":"x"}]}"#,
             "number_inexact",
         ),
-        (
-            r#"{"model":"a","messages":[{"role":"user","content":"\ud800"}]}"#,
-            "lone_surrogate",
-        ),
+        (r#"{"model":"a","messages":[{"role":"user","content":"\ud800"}]}"#, "lone_surrogate"),
         ("not json", "body_invalid"),
         ("", "body_invalid"),
     ] {
         let rig = rig(Fake::new(|call| Ok(allow(call)))).await;
         let answer = rig.chat(body).await;
-        assert_eq!(
-            (answer.status.as_u16(), answer.code()),
-            (400, id.to_owned()),
-            "{body}"
-        );
+        assert_eq!((answer.status.as_u16(), answer.code()), (400, id.to_owned()), "{body}");
         assert!(rig.decide.calls().is_empty());
         refused(rig, &answer).await;
     }
@@ -224,16 +193,8 @@ async fn an_obligation_that_cannot_be_carried_out_denies() {
         (ObligationKind::Spotlight, "{}", "obligation_unknown"),
         (ObligationKind::StepUp, "{}", "obligation_unknown"),
         (ObligationKind::Route, "{}", "obligation_unknown"),
-        (
-            ObligationKind::SetHeader,
-            r#"{"name":"authorization","value":"x"}"#,
-            "obligation_failed",
-        ),
-        (
-            ObligationKind::Mask,
-            r#"{"pointers":["/nowhere"]}"#,
-            "obligation_failed",
-        ),
+        (ObligationKind::SetHeader, r#"{"name":"authorization","value":"x"}"#, "obligation_failed"),
+        (ObligationKind::Mask, r#"{"pointers":["/nowhere"]}"#, "obligation_failed"),
         (ObligationKind::CapTokens, "{}", "obligation_failed"),
     ] {
         let rig = rig(Fake::new(move |call| {
@@ -243,11 +204,7 @@ async fn an_obligation_that_cannot_be_carried_out_denies() {
         }))
         .await;
         let answer = rig.chat(hello()).await;
-        assert_eq!(
-            (answer.status.as_u16(), answer.code()),
-            (403, id.to_owned()),
-            "{kind:?}"
-        );
+        assert_eq!((answer.status.as_u16(), answer.code()), (403, id.to_owned()), "{kind:?}");
         assert_eq!(rig.decide.settlement().await.outcome, Outcome::NotSent);
         refused(rig, &answer).await;
     }
@@ -279,10 +236,7 @@ async fn a_provider_that_is_not_there_costs_nothing() {
     })
     .await;
     let answer = rig.chat(hello()).await;
-    assert_eq!(
-        (answer.status.as_u16(), answer.code()),
-        (502, "upstream_unavailable".to_owned())
-    );
+    assert_eq!((answer.status.as_u16(), answer.code()), (502, "upstream_unavailable".to_owned()));
     assert_eq!(rig.decide.settlement().await.outcome, Outcome::NotSent);
     assert_eq!(outcomes(&rig.stop().await), ["allowed", "not_sent"]);
 }

@@ -81,12 +81,7 @@ pub(crate) fn api_key(dir: &Path) -> (String, std::path::PathBuf) {
 fn write_private(path: &Path, text: &str) {
     use std::io::Write as _;
     let mut options = std::fs::OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .unwrap();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(path).unwrap();
     file.write_all(text.as_bytes()).unwrap();
 }
 
@@ -118,14 +113,8 @@ impl Rig {
         let mut config = Config::new(vec![upstream("openai", &provider.base_url, dir.path())]);
         change(&mut config, dir.path());
         let (key, api_keys) = api_key(dir.path());
-        let identity = IdentityConfig {
-            api_keys: Some(api_keys),
-            ..IdentityConfig::default()
-        };
-        let audit_config = AuditConfig {
-            dir: dir.path().join("audit"),
-            ..AuditConfig::default()
-        };
+        let identity = IdentityConfig { api_keys: Some(api_keys), ..IdentityConfig::default() };
+        let audit_config = AuditConfig { dir: dir.path().join("audit"), ..AuditConfig::default() };
         let clock = Clock::system();
         let keys_dir = dir.path().join("keys");
         let audit = setup::audit_log(&audit_config, "pep-http", &keys_dir, &clock).unwrap();
@@ -185,8 +174,7 @@ impl Rig {
     }
 
     pub(crate) async fn chat(&self, body: impl Into<Bytes>) -> Answer {
-        self.send(self.request(Method::POST, "/v1/chat/completions", body))
-            .await
+        self.send(self.request(Method::POST, "/v1/chat/completions", body)).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -217,15 +205,10 @@ impl Rig {
         let mut records = Vec::new();
         for file in std::fs::read_dir(self.dir.path().join("audit")).unwrap() {
             let path = file.unwrap().path();
-            if path
-                .extension()
-                .is_some_and(|extension| extension == "jsonl")
-            {
+            if path.extension().is_some_and(|extension| extension == "jsonl") {
                 let text = std::fs::read_to_string(path).unwrap();
-                records.extend(
-                    text.lines()
-                        .map(|line| serde_json::from_str::<Value>(line).unwrap()),
-                );
+                records
+                    .extend(text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()));
             }
         }
         records.retain(|record| record["kind"] == "enforcement");
@@ -247,19 +230,12 @@ pub(crate) async fn get_from(address: &str, path: &str, key: &str) -> Answer {
 async fn read(answer: http::Response<Incoming>) -> Answer {
     let (head, body) = answer.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
-    Answer {
-        status: head.status,
-        headers: head.headers,
-        body,
-    }
+    Answer { status: head.status, headers: head.headers, body }
 }
 
 /// The outcomes of records, in their order.
 pub(crate) fn outcomes(records: &[Value]) -> Vec<&str> {
-    records
-        .iter()
-        .map(|record| record["outcome"].as_str().unwrap())
-        .collect()
+    records.iter().map(|record| record["outcome"].as_str().unwrap()).collect()
 }
 
 /// A chat with one message of the user's.
@@ -286,10 +262,8 @@ impl Numbers {
     }
 
     pub(crate) fn below(&mut self, bound: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % bound
     }
 }

@@ -39,10 +39,7 @@ async fn one_request_too_many_is_refused() {
         () = arrived.notified() => {}
     }
     let second = rig.chat(hello()).await;
-    assert_eq!(
-        (second.status.as_u16(), second.code()),
-        (503, "overloaded".to_owned())
-    );
+    assert_eq!((second.status.as_u16(), second.code()), (503, "overloaded".to_owned()));
 
     drop(first);
     rig.provider.hung_up().await;
@@ -53,10 +50,7 @@ async fn one_request_too_many_is_refused() {
         tokio::task::yield_now().await;
     }
     let records = rig.stop().await;
-    assert_eq!(
-        outcomes(&records),
-        ["allowed", "failed", "allowed", "forwarded"]
-    );
+    assert_eq!(outcomes(&records), ["allowed", "failed", "allowed", "forwarded"]);
 }
 
 #[tokio::test]
@@ -67,10 +61,7 @@ async fn calls_under_way_are_answered_before_the_end() {
     let tell = arrived.clone();
     rig.provider.on_request(move || tell.notify_one());
     let frame = b"data: {\"choices\":[]}\n\ndata: [DONE]\n\n".to_vec();
-    rig.provider.set(Script::Stream(vec![
-        Piece::Wait(gate.clone()),
-        Piece::Bytes(frame.clone()),
-    ]));
+    rig.provider.set(Script::Stream(vec![Piece::Wait(gate.clone()), Piece::Bytes(frame.clone())]));
     let request = rig.request(Method::POST, "/v1/chat/completions", hello());
     let answering = rig.send_later(request);
     arrived.notified().await;
@@ -82,10 +73,7 @@ async fn calls_under_way_are_answered_before_the_end() {
 
 #[tokio::test]
 async fn calls_that_outlast_the_drain_are_cut_off_and_told_so() {
-    let pieces = vec![
-        Piece::Bytes(b"data: {\"choices\":[]}\n\n".to_vec()),
-        Piece::Hang,
-    ];
+    let pieces = vec![Piece::Bytes(b"data: {\"choices\":[]}\n\n".to_vec()), Piece::Hang];
     for (script, status) in [(Script::Stream(pieces), 200), (Script::Never, 503)] {
         let decide = Fake::new(|call| Ok(allow(call)));
         let mut rig =
@@ -99,11 +87,7 @@ async fn calls_that_outlast_the_drain_are_cut_off_and_told_so() {
         rig.signal_stop();
         let answer = answering.await.unwrap();
         assert_eq!(answer.status, status);
-        assert!(
-            answer.text().contains("\"code\":\"overloaded\""),
-            "{}",
-            answer.text()
-        );
+        assert!(answer.text().contains("\"code\":\"overloaded\""), "{}", answer.text());
         assert_eq!(rig.decide.settlement().await.outcome, Outcome::Unknown);
         assert_eq!(outcomes(&rig.stop().await), ["allowed", "failed"]);
     }

@@ -21,10 +21,8 @@ fn frame(value: &Value) -> Vec<u8> {
 }
 
 fn delta(index: usize, text: &str) -> Vec<u8> {
-    frame(
-        &json!({"id": "c", "object": "chat.completion.chunk", "model": "gpt-5",
-        "choices": [{"index": index, "delta": {"content": text}, "finish_reason": null}]}),
-    )
+    frame(&json!({"id": "c", "object": "chat.completion.chunk", "model": "gpt-5",
+        "choices": [{"index": index, "delta": {"content": text}, "finish_reason": null}]}))
 }
 
 /// What ends a stream: the reason, the count, the last frame.
@@ -51,10 +49,7 @@ fn events(text: &str) -> Vec<Value> {
 
 /// The text of one choice as a client puts it together.
 fn said(events: &[Value], index: usize) -> String {
-    let choices = events
-        .iter()
-        .filter_map(|event| event["choices"].as_array())
-        .flatten();
+    let choices = events.iter().filter_map(|event| event["choices"].as_array()).flatten();
     choices
         .filter(|choice| choice["index"] == index)
         .filter_map(|choice| choice["delta"]["content"].as_str())
@@ -79,29 +74,16 @@ async fn an_unchecked_stream_passes_piece_by_piece() {
     let rig = Rig::start(Fake::new(|call| Ok(allow(call))), script).await;
     let request = rig.request(Method::POST, "/v1/chat/completions", streaming());
     let mut answer = rig.begin(request).await;
-    assert_eq!(
-        answer.headers()["content-type"],
-        "text/event-stream; charset=utf-8"
-    );
+    assert_eq!(answer.headers()["content-type"], "text/event-stream; charset=utf-8");
     assert!(answer.headers().contains_key("lictor-call-id"));
-    let first = answer
-        .body_mut()
-        .frame()
-        .await
-        .unwrap()
-        .unwrap()
-        .into_data()
-        .unwrap();
+    let first = answer.body_mut().frame().await.unwrap().unwrap().into_data().unwrap();
     assert_eq!(first, delta(0, "one"));
     gate.notify_one();
     let left = answer.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(left, rest);
     let settle = rig.decide.settlement().await;
     assert_eq!(settle.outcome, Outcome::Done);
-    assert_eq!(
-        (settle.usage.input_tokens, settle.usage.max_output_tokens),
-        (3, 4)
-    );
+    assert_eq!((settle.usage.input_tokens, settle.usage.max_output_tokens), (3, 4));
     assert_eq!(rig.provider.seen()[0].body, streaming().as_bytes());
     assert_eq!(outcomes(&rig.stop().await), ["allowed", "forwarded"]);
 }
@@ -110,13 +92,8 @@ async fn an_unchecked_stream_passes_piece_by_piece() {
 async fn use_is_estimated_where_the_provider_does_not_count() {
     let bytes = [delta(0, "12345"), b"data: [DONE]\n\n".to_vec()].concat();
     for check in [false, true] {
-        let decide = Fake::new(move |call| {
-            Ok(if check {
-                allow_and_check(call)
-            } else {
-                allow(call)
-            })
-        });
+        let decide =
+            Fake::new(move |call| Ok(if check { allow_and_check(call) } else { allow(call) }));
         let rig = Rig::start(decide, stream(&bytes)).await;
         assert_eq!(rig.chat(streaming()).await.body, bytes);
         let usage = rig.decide.settlement().await.usage;
@@ -131,11 +108,7 @@ async fn a_checked_stream_without_findings_is_as_it_came() {
     assert_eq!(rig.chat(streaming()).await.body, bytes);
     let second = rig.decide.calls()[1].clone();
     assert_eq!(second.phase, Phase::Response);
-    let texts: Vec<&str> = second
-        .content
-        .iter()
-        .map(|part| part.text.as_str())
-        .collect();
+    let texts: Vec<&str> = second.content.iter().map(|part| part.text.as_str()).collect();
     assert_eq!(texts, ["a", "b"]);
 }
 
@@ -189,31 +162,18 @@ async fn nothing_of_a_masked_span_leaves_at_any_cutting() {
             text.push_str(SECRET);
         }
         text.push_str(filler[numbers.below(filler.len())]);
-        rig.provider
-            .set(Script::Stream(shredded(&text, &mut numbers)));
+        rig.provider.set(Script::Stream(shredded(&text, &mut numbers)));
         let answer = rig.chat(streaming()).await;
         let out = answer.text();
-        assert!(
-            !out.contains(|c| SECRET.contains(c)) && !out.contains("\\u03"),
-            "{round}: {out}"
-        );
+        assert!(!out.contains(|c| SECRET.contains(c)) && !out.contains("\\u03"), "{round}: {out}");
         let events = events(out);
         assert_eq!(said(&events, 0), masked(&text, SECRET), "{round}");
         assert!(out.ends_with("data: [DONE]\n\n"));
-        assert_eq!(
-            events[events.len() - 2]["choices"][0]["finish_reason"],
-            "stop"
-        );
+        assert_eq!(events[events.len() - 2]["choices"][0]["finish_reason"], "stop");
         assert_eq!(events[events.len() - 1]["usage"]["completion_tokens"], 4);
     }
     let records = rig.stop().await;
-    assert_eq!(
-        records
-            .iter()
-            .filter(|record| record["outcome"] == "masked")
-            .count(),
-        60
-    );
+    assert_eq!(records.iter().filter(|record| record["outcome"] == "masked").count(), 60);
 }
 
 #[tokio::test]
@@ -240,9 +200,7 @@ async fn a_choice_is_held_up_to_its_bound() {
     let bytes = [delta(0, &full), delta(0, "y"), ending()].concat();
     rig.provider.set(stream(&bytes));
     assert_eq!(rig.chat(streaming()).await.body, bytes);
-    rig.provider.set(stream(
-        &[delta(0, &full), delta(0, "yz"), ending()].concat(),
-    ));
+    rig.provider.set(stream(&[delta(0, &full), delta(0, "yz"), ending()].concat()));
     let answer = rig.chat(streaming()).await;
     assert!(!answer.text().contains("xxx"));
     assert_eq!(error(answer.text())["code"], "result_withheld");
@@ -251,11 +209,7 @@ async fn a_choice_is_held_up_to_its_bound() {
 #[tokio::test]
 async fn frames_that_can_be_read_in_two_ways_are_withheld() {
     let twice = b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"PRIVATE\",\"content\":\"x\"}}]}\n\n";
-    let rig = Rig::start(
-        masking("SECRET"),
-        stream(&[twice.to_vec(), ending()].concat()),
-    )
-    .await;
+    let rig = Rig::start(masking("SECRET"), stream(&[twice.to_vec(), ending()].concat())).await;
     let answer = rig.chat(streaming()).await;
     assert!(!answer.text().contains("PRIVATE"));
     assert_eq!(error(answer.text())["code"], "result_withheld");
@@ -270,10 +224,7 @@ async fn a_decision_point_lost_in_the_stream_ends_it() {
     let rig = Rig::start(decide, stream(&[delta(0, "PRIVATE"), ending()].concat())).await;
     let answer = rig.chat(streaming()).await;
     assert!(!answer.text().contains("PRIVATE"));
-    assert_eq!(
-        error(answer.text())["lictor"]["reasons"][1]["id"],
-        "pdp_unavailable"
-    );
+    assert_eq!(error(answer.text())["lictor"]["reasons"][1]["id"], "pdp_unavailable");
     assert_eq!(rig.decide.settlement().await.outcome, Outcome::Done);
     assert_eq!(outcomes(&rig.stop().await), ["allowed", "withheld"]);
 }
@@ -281,13 +232,8 @@ async fn a_decision_point_lost_in_the_stream_ends_it() {
 #[tokio::test]
 async fn a_log_lost_in_the_stream_ends_it() {
     for check in [false, true] {
-        let decide = Fake::new(move |call| {
-            Ok(if check {
-                allow_and_check(call)
-            } else {
-                allow(call)
-            })
-        });
+        let decide =
+            Fake::new(move |call| Ok(if check { allow_and_check(call) } else { allow(call) }));
         let rig = Rig::start(decide, Script::Never).await;
         let audit = rig.audit.clone();
         let close = move || {
@@ -311,23 +257,15 @@ async fn a_log_lost_in_the_stream_ends_it() {
 #[tokio::test]
 async fn a_stream_that_the_provider_breaks_ends_in_an_error_event() {
     for check in [false, true] {
-        let decide = Fake::new(move |call| {
-            Ok(if check {
-                allow_and_check(call)
-            } else {
-                allow(call)
-            })
-        });
+        let decide =
+            Fake::new(move |call| Ok(if check { allow_and_check(call) } else { allow(call) }));
         let script = Script::Stream(vec![Piece::Bytes(delta(0, "12345")), Piece::Cut]);
         let rig = Rig::start(decide, script).await;
         let answer = rig.chat(streaming()).await;
         assert_eq!(answer.text().contains("12345"), !check);
         assert_eq!(error(answer.text())["code"], "upstream_unavailable");
         let settle = rig.decide.settlement().await;
-        assert_eq!(
-            (settle.outcome, settle.usage.max_output_tokens),
-            (Outcome::Unknown, 2)
-        );
+        assert_eq!((settle.outcome, settle.usage.max_output_tokens), (Outcome::Unknown, 2));
         assert_eq!(outcomes(&rig.stop().await), ["allowed", "failed"]);
     }
 }
@@ -352,10 +290,7 @@ async fn a_caller_that_hangs_up_takes_the_provider_along() {
     drop(answer);
     rig.provider.hung_up().await;
     let settle = rig.decide.settlement().await;
-    assert_eq!(
-        (settle.outcome, settle.usage.max_output_tokens),
-        (Outcome::Unknown, 2)
-    );
+    assert_eq!((settle.outcome, settle.usage.max_output_tokens), (Outcome::Unknown, 2));
     assert_eq!(outcomes(&rig.stop().await), ["allowed", "failed"]);
 }
 
@@ -363,13 +298,8 @@ async fn a_caller_that_hangs_up_takes_the_provider_along() {
 async fn a_stream_without_its_last_frame_ends_as_it_ends() {
     let bytes = delta(0, "one");
     for check in [false, true] {
-        let decide = Fake::new(move |call| {
-            Ok(if check {
-                allow_and_check(call)
-            } else {
-                allow(call)
-            })
-        });
+        let decide =
+            Fake::new(move |call| Ok(if check { allow_and_check(call) } else { allow(call) }));
         let rig = Rig::start(decide, stream(&bytes)).await;
         assert_eq!(rig.chat(streaming()).await.body, bytes);
         assert_eq!(outcomes(&rig.stop().await), ["allowed", "forwarded"]);

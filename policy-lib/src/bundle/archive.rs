@@ -27,19 +27,14 @@ const HARMLESS_PAX_KEYS: [&str; 7] = ["mtime", "atime", "ctime", "uid", "gid", "
 /// The first entry, limit or byte that a bundle may not have.
 pub fn read_archive(archive: &[u8], limits: &Limits) -> Result<Files, ArchiveError> {
     let stream = gzip::gunzip(archive, limits)?;
-    let mut tape = Tape {
-        bytes: &stream,
-        at: 0,
-    };
+    let mut tape = Tape { bytes: &stream, at: 0 };
     let mut collector = Collector::new(*limits);
     let mut overrides = Overrides::default();
     let mut headers = 0_usize;
     while let Some(entry) = tape.next(limits)? {
         headers += 1;
         if headers > limits.entries {
-            return Err(ArchiveError::TooManyEntries {
-                max: limits.entries,
-            });
+            return Err(ArchiveError::TooManyEntries { max: limits.entries });
         }
         if entry.header.entry_type() == EntryType::XHeader {
             overrides.add(&entry)?;
@@ -67,14 +62,8 @@ fn keep(entry: &Entry<'_>, collector: &mut Collector) -> Result<(), ArchiveError
         EntryType::Fifo => Err(ArchiveError::Fifo { name }),
         EntryType::GNUSparse => Err(ArchiveError::Sparse { name }),
         EntryType::GNULongName | EntryType::GNULongLink => Err(ArchiveError::LongName { name }),
-        EntryType::XGlobalHeader => Err(ArchiveError::Pax {
-            name,
-            key: "global header".into(),
-        }),
-        other => Err(ArchiveError::EntryType {
-            name,
-            code: other.as_byte(),
-        }),
+        EntryType::XGlobalHeader => Err(ArchiveError::Pax { name, key: "global header".into() }),
+        other => Err(ArchiveError::EntryType { name, code: other.as_byte() }),
     }
 }
 
@@ -116,10 +105,9 @@ impl<'a> Tape<'a> {
         header.as_mut_bytes().copy_from_slice(block);
         check_sum(&header, at)?;
         let raw_name = raw_name(&header)?;
-        let size = header.entry_size().map_err(|_| ArchiveError::Header {
-            at,
-            what: "its size is not a number".into(),
-        })?;
+        let size = header
+            .entry_size()
+            .map_err(|_| ArchiveError::Header { at, what: "its size is not a number".into() })?;
         let length = usize::try_from(size)
             .ok()
             .filter(|length| *length <= limits.file_bytes)
@@ -131,15 +119,9 @@ impl<'a> Tape<'a> {
         let data = self.take(length)?;
         let padding = self.take(length.next_multiple_of(BLOCK_BYTES) - length)?;
         if padding.iter().any(|byte| *byte != 0) {
-            return Err(ArchiveError::Padding {
-                name: name::shown(&raw_name),
-            });
+            return Err(ArchiveError::Padding { name: name::shown(&raw_name) });
         }
-        Ok(Some(Entry {
-            header,
-            raw_name,
-            data,
-        }))
+        Ok(Some(Entry { header, raw_name, data }))
     }
 
     /// Whatever is left must be zero blocks, at least the two that end an
@@ -157,10 +139,7 @@ impl<'a> Tape<'a> {
 
     fn take(&mut self, length: usize) -> Result<&'a [u8], ArchiveError> {
         let end = self.at.checked_add(length).ok_or(ArchiveError::Truncated)?;
-        let part = self
-            .bytes
-            .get(self.at..end)
-            .ok_or(ArchiveError::Truncated)?;
+        let part = self.bytes.get(self.at..end).ok_or(ArchiveError::Truncated)?;
         self.at = end;
         Ok(part)
     }
@@ -178,10 +157,7 @@ fn check_sum(header: &Header, at: usize) -> Result<(), ArchiveError> {
         .sum();
     match header.cksum() {
         Ok(stated) if stated == sum => Ok(()),
-        _ => Err(ArchiveError::Header {
-            at,
-            what: "its checksum is wrong".into(),
-        }),
+        _ => Err(ArchiveError::Header { at, what: "its checksum is wrong".into() }),
     }
 }
 
@@ -251,10 +227,8 @@ impl Overrides {
     /// Refuses an extended header that gives the entry another name or size
     /// than its own header does.
     fn agree_with(&self, entry: &Entry<'_>) -> Result<(), ArchiveError> {
-        let refuse = |key: &str| ArchiveError::Pax {
-            name: name::shown(&entry.raw_name),
-            key: key.into(),
-        };
+        let refuse =
+            |key: &str| ArchiveError::Pax { name: name::shown(&entry.raw_name), key: key.into() };
         if self.paths.iter().any(|path| *path != entry.raw_name) {
             return Err(refuse("path"));
         }

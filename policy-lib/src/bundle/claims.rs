@@ -51,9 +51,7 @@ impl Claims {
     }
 
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, JsonError> {
-        serde_json::to_vec(self).map_err(|error| JsonError::Syntax {
-            what: error.to_string(),
-        })
+        serde_json::to_vec(self).map_err(|error| JsonError::Syntax { what: error.to_string() })
     }
 
     /// Checks that exactly the hashed files are listed, each once.

@@ -90,10 +90,7 @@ pub fn compose(parts: Vec<Part>) -> Result<Files, ComposeError> {
     if let Some(data) = merge.data {
         files.set(name::DATA, data.value.to_bytes());
     }
-    build(&files).map_err(|source| ComposeError::Part {
-        origin: merge.first_origin,
-        source,
-    })
+    build(&files).map_err(|source| ComposeError::Part { origin: merge.first_origin, source })
 }
 
 /// A JSON value with the folder that each leaf and id is from.
@@ -118,10 +115,8 @@ struct Merge {
 
 impl Merge {
     fn add(&mut self, part: &Part, first: bool) -> Result<(), ComposeError> {
-        let refuse = |source: BuildError| ComposeError::Part {
-            origin: part.origin.clone(),
-            source,
-        };
+        let refuse =
+            |source: BuildError| ComposeError::Part { origin: part.origin.clone(), source };
         let built = build(&part.files).map_err(refuse)?;
         if first {
             self.first_origin.clone_from(&part.origin);
@@ -173,11 +168,8 @@ impl Merge {
             self.data = Some(Traced { value, origins });
             return;
         };
-        let mut merging = DataMerge {
-            earlier: &ours.origins,
-            origin,
-            collisions: &mut self.collisions,
-        };
+        let mut merging =
+            DataMerge { earlier: &ours.origins, origin, collisions: &mut self.collisions };
         merging.merge(&mut ours.value, value, "", 0, None);
         for (pointer, origin) in origins {
             ours.origins.entry(pointer).or_insert(origin);
@@ -217,11 +209,7 @@ impl Merge {
     }
 
     fn collide(&mut self, what: &'static str, id: &str, origins: [String; 2]) {
-        self.collisions.push(Collision {
-            what,
-            id: id.to_owned(),
-            origins,
-        });
+        self.collisions.push(Collision { what, id: id.to_owned(), origins });
     }
 }
 
@@ -276,14 +264,10 @@ fn merge_units(ours: &mut BTreeMap<String, Node>, theirs: &BTreeMap<String, Node
     let Some(Node::Object(new)) = theirs.get("units") else {
         return;
     };
-    let units = ours
-        .entry("units".to_owned())
-        .or_insert_with(|| Node::Object(BTreeMap::new()));
+    let units = ours.entry("units".to_owned()).or_insert_with(|| Node::Object(BTreeMap::new()));
     if let Node::Object(units) = units {
         for (unit, settings) in new {
-            units
-                .entry(unit.clone())
-                .or_insert_with(|| settings.clone());
+            units.entry(unit.clone()).or_insert_with(|| settings.clone());
         }
     }
 }
@@ -312,10 +296,7 @@ fn merge_roots(
 
 /// The depth of ids below the member `key` of the top-level object.
 fn id_depth(key: &str) -> Option<usize> {
-    ID_SECTIONS
-        .iter()
-        .find(|(section, _)| *section == key)
-        .map(|(_, depth)| *depth)
+    ID_SECTIONS.iter().find(|(section, _)| *section == key).map(|(_, depth)| *depth)
 }
 
 /// Notes which folder every leaf and every id of `value` is from.

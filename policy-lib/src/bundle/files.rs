@@ -84,9 +84,7 @@ impl Files {
 /// Names and sizes only: the bytes may be policy that a log must not hold.
 impl fmt::Debug for Files {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map()
-            .entries(self.map.iter().map(|(name, bytes)| (name, bytes.len())))
-            .finish()
+        f.debug_map().entries(self.map.iter().map(|(name, bytes)| (name, bytes.len()))).finish()
     }
 }
 
@@ -101,12 +99,7 @@ pub(crate) struct Collector {
 
 impl Collector {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            total_bytes: 0,
-            folded: BTreeMap::new(),
-            files: Files::default(),
-        }
+        Self { limits, total_bytes: 0, folded: BTreeMap::new(), files: Files::default() }
     }
 
     /// Adds one file.
@@ -116,10 +109,7 @@ impl Collector {
             return Err(ArchiveError::Duplicate { name: name.into() });
         }
         if let Some(other) = self.folded.get(&name.to_lowercase()) {
-            return Err(ArchiveError::CaseDuplicate {
-                name: name.into(),
-                other: other.clone(),
-            });
+            return Err(ArchiveError::CaseDuplicate { name: name.into(), other: other.clone() });
         }
         if name == "patch.json" {
             return Err(ArchiveError::Delta);
@@ -147,14 +137,10 @@ impl Collector {
         }
         self.total_bytes = self.total_bytes.saturating_add(bytes);
         if self.total_bytes > self.limits.total_bytes {
-            return Err(ArchiveError::TotalTooLarge {
-                max: self.limits.total_bytes,
-            });
+            return Err(ArchiveError::TotalTooLarge { max: self.limits.total_bytes });
         }
         if self.files.len() >= self.limits.entries {
-            return Err(ArchiveError::TooManyEntries {
-                max: self.limits.entries,
-            });
+            return Err(ArchiveError::TooManyEntries { max: self.limits.entries });
         }
         Ok(())
     }

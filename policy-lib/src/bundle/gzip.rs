@@ -63,9 +63,7 @@ fn check_size(out: usize, archive: usize, limits: &Limits) -> Result<(), Archive
     let overhead = limits.entries.saturating_mul(TAR_OVERHEAD_BYTES);
     let largest = limits.total_bytes.saturating_add(overhead);
     if out > largest.saturating_add(TAR_END_BYTES) {
-        return Err(ArchiveError::TotalTooLarge {
-            max: limits.total_bytes,
-        });
+        return Err(ArchiveError::TotalTooLarge { max: limits.total_bytes });
     }
     Ok(())
 }
@@ -74,9 +72,7 @@ fn decode_error(error: &std::io::Error) -> ArchiveError {
     if error.kind() == ErrorKind::UnexpectedEof {
         return ArchiveError::Truncated;
     }
-    ArchiveError::Corrupt {
-        what: error.to_string(),
-    }
+    ArchiveError::Corrupt { what: error.to_string() }
 }
 
 /// `data` as one gzip member of stored blocks.

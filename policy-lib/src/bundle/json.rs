@@ -115,9 +115,8 @@ fn write_string(text: &str, out: &mut String) {
 
 /// The value in `bytes`.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Node, JsonError> {
-    let text = std::str::from_utf8(bytes).map_err(|error| JsonError::Utf8 {
-        at: error.valid_up_to(),
-    })?;
+    let text =
+        std::str::from_utf8(bytes).map_err(|error| JsonError::Utf8 { at: error.valid_up_to() })?;
     // Done first, so that a syntax error has its place in the whole text.
     let _: IgnoredAny = serde_json::from_str(text).map_err(|error| syntax(&error))?;
     let raw: &RawValue = serde_json::from_str(text).map_err(|error| syntax(&error))?;
@@ -131,9 +130,7 @@ pub(crate) fn from_slice<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, J
 }
 
 fn syntax(error: &serde_json::Error) -> JsonError {
-    JsonError::Syntax {
-        what: error.to_string(),
-    }
+    JsonError::Syntax { what: error.to_string() }
 }
 
 /// The whole text, to tell where in it a part is.
@@ -243,11 +240,9 @@ mod tests {
 
     #[test]
     fn equal_keys_are_refused_also_when_one_is_escaped() {
-        for text in [
-            "{\"a\":1,\"a\":1}",
-            "{\"a\":1,\"\\u0061\":1}",
-            "[{\"x\":{\"a\":1,\"b\":2,\"a\":3}}]",
-        ] {
+        for text in
+            ["{\"a\":1,\"a\":1}", "{\"a\":1,\"\\u0061\":1}", "[{\"x\":{\"a\":1,\"b\":2,\"a\":3}}]"]
+        {
             let error = parse(text.as_bytes()).unwrap_err();
             assert!(
                 matches!(&error, JsonError::DuplicateKey { key, .. } if key == "a"),
@@ -259,10 +254,7 @@ mod tests {
     #[test]
     fn a_duplicate_key_is_reported_at_its_object() {
         let error = parse(b"{\n  \"x\": {\"k\": 1, \"k\": 2}\n}").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the key `k` appears twice in one object (line 2, column 8)"
-        );
+        assert_eq!(error.to_string(), "the key `k` appears twice in one object (line 2, column 8)");
     }
 
     #[test]
@@ -279,10 +271,7 @@ mod tests {
     fn broken_text_is_refused_with_its_place() {
         assert_eq!(parse(b"\"\xff\""), Err(JsonError::Utf8 { at: 1 }));
         for text in ["", "{", "{} {}", "\u{feff}{}", "\"\\ud800\"", "01", "[1,]"] {
-            assert!(
-                matches!(parse(text.as_bytes()), Err(JsonError::Syntax { .. })),
-                "{text}"
-            );
+            assert!(matches!(parse(text.as_bytes()), Err(JsonError::Syntax { .. })), "{text}");
         }
         let error = parse(b"{\n\"a\" 1}").unwrap_err();
         assert!(error.to_string().contains("line 2"), "{error}");

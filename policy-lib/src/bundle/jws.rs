@@ -48,12 +48,10 @@ pub(crate) struct Token<'a> {
 
 impl<'a> Token<'a> {
     pub(crate) fn parse(compact: &'a str) -> Result<Self, JwsError> {
-        let (signed, signature) = compact
-            .rsplit_once('.')
-            .ok_or(JwsError::Form("it has no dots"))?;
-        let (header, payload) = signed
-            .split_once('.')
-            .ok_or(JwsError::Form("it has one dot only"))?;
+        let (signed, signature) =
+            compact.rsplit_once('.').ok_or(JwsError::Form("it has no dots"))?;
+        let (header, payload) =
+            signed.split_once('.').ok_or(JwsError::Form("it has one dot only"))?;
         let header = decode(header)?;
         let header: Header = json::from_slice(&header).map_err(JwsError::Header)?;
         if !ALGORITHMS.contains(&header.alg.as_str()) {
@@ -67,36 +65,24 @@ impl<'a> Token<'a> {
         }
         let signature = Signature::from_slice(&decode(signature)?)
             .map_err(|_| JwsError::Form("its signature has not 64 bytes"))?;
-        Ok(Self {
-            kid: header.kid,
-            payload: decode(payload)?,
-            signed,
-            signature,
-        })
+        Ok(Self { kid: header.kid, payload: decode(payload)?, signed, signature })
     }
 
     /// Whether `key` made this token.
     pub(crate) fn is_signed_by(&self, key: &VerifyingKey) -> bool {
-        key.verify_strict(self.signed.as_bytes(), &self.signature)
-            .is_ok()
+        key.verify_strict(self.signed.as_bytes(), &self.signature).is_ok()
     }
 }
 
 fn decode(part: &str) -> Result<Vec<u8>, JwsError> {
-    URL_SAFE_NO_PAD
-        .decode(part)
-        .map_err(|_| JwsError::Form("a part is not unpadded base64url"))
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| JwsError::Form("a part is not unpadded base64url"))
 }
 
 /// `payload` signed by `key` under the id `kid`.
 pub(crate) fn sign(key: &SigningKey, kid: &str, payload: &[u8]) -> String {
     let kid = serde_json::Value::from(kid);
     let header = format!("{{\"alg\":\"EdDSA\",\"kid\":{kid},\"typ\":\"JWT\"}}");
-    let signed = format!(
-        "{}.{}",
-        URL_SAFE_NO_PAD.encode(header),
-        URL_SAFE_NO_PAD.encode(payload)
-    );
+    let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
     let signature = URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes()).to_bytes());
     format!("{signed}.{signature}")
 }

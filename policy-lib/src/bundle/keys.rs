@@ -71,8 +71,7 @@ pub fn signing_key_to_pem(key: &SigningKey) -> Result<String, KeyError> {
 /// # Errors
 /// [`KeyError::Encode`] if the key has no such form.
 pub fn verifying_key_to_pem(key: &VerifyingKey) -> Result<String, KeyError> {
-    key.to_public_key_pem(LineEnding::LF)
-        .map_err(|_| KeyError::Encode)
+    key.to_public_key_pem(LineEnding::LF).map_err(|_| KeyError::Encode)
 }
 
 #[cfg(test)]
@@ -87,10 +86,7 @@ mod tests {
         let private = signing_key_to_pem(&key).unwrap();
         assert_eq!(signing_key_from_pem(&private).unwrap(), key);
         let public = verifying_key_to_pem(&key.verifying_key()).unwrap();
-        assert_eq!(
-            verifying_key_from_pem(&public).unwrap(),
-            key.verifying_key()
-        );
+        assert_eq!(verifying_key_from_pem(&public).unwrap(), key.verifying_key());
     }
 
     #[test]

@@ -236,11 +236,7 @@ impl Manifest {
     /// Checks that every unit with settings has policies in `files`.
     pub(crate) fn check_units(&self, files: &Files) -> Result<(), ManifestError> {
         let units = files.units();
-        match self
-            .units
-            .keys()
-            .find(|unit| !units.contains(unit.as_str()))
-        {
+        match self.units.keys().find(|unit| !units.contains(unit.as_str())) {
             Some(unit) => Err(ManifestError::UnitUnknown { unit: unit.clone() }),
             None => Ok(()),
         }
@@ -248,35 +244,20 @@ impl Manifest {
 }
 
 fn value_error(field: &'static str, value: String, expected: &'static str) -> ManifestError {
-    ManifestError::Value {
-        field,
-        value: name::shown(value.as_bytes()),
-        expected,
-    }
+    ManifestError::Value { field, value: name::shown(value.as_bytes()), expected }
 }
 
 fn whole(field: &'static str, number: &serde_json::Number) -> Result<u64, ManifestError> {
-    number
-        .as_u64()
-        .filter(|number| (1..=VERSION_MAX).contains(number))
-        .ok_or_else(|| {
-            value_error(
-                field,
-                number.to_string(),
-                "a whole number from 1 to 9007199254740991",
-            )
-        })
+    number.as_u64().filter(|number| (1..=VERSION_MAX).contains(number)).ok_or_else(|| {
+        value_error(field, number.to_string(), "a whole number from 1 to 9007199254740991")
+    })
 }
 
 fn time(field: &'static str, text: Option<&str>) -> Result<Option<i64>, ManifestError> {
     let Some(text) = text else { return Ok(None) };
     match text.parse::<jiff::Timestamp>() {
         Ok(time) => Ok(Some(time.as_millisecond())),
-        Err(_) => Err(value_error(
-            field,
-            text.to_owned(),
-            "a time like `2026-01-31T12:00:00Z`",
-        )),
+        Err(_) => Err(value_error(field, text.to_owned(), "a time like `2026-01-31T12:00:00Z`")),
     }
 }
 
@@ -285,11 +266,7 @@ fn check_label(field: &'static str, text: &str, min: usize) -> Result<(), Manife
     if fits && !text.chars().any(char::is_control) {
         return Ok(());
     }
-    Err(value_error(
-        field,
-        text.to_owned(),
-        "a line of text of at most 128 bytes",
-    ))
+    Err(value_error(field, text.to_owned(), "a line of text of at most 128 bytes"))
 }
 
 /// Two roots overlap where one is the other or a folder above it.
@@ -302,10 +279,7 @@ fn check_roots(roots: &[String]) -> Result<(), ManifestError> {
     parts.sort();
     for (a, b) in parts.iter().zip(parts.iter().skip(1)) {
         if b.starts_with(a) {
-            return Err(ManifestError::Roots {
-                a: a.join("/"),
-                b: b.join("/"),
-            });
+            return Err(ManifestError::Roots { a: a.join("/"), b: b.join("/") });
         }
     }
     Ok(())

@@ -161,9 +161,7 @@ pub fn kind(name: &str) -> Option<Kind<'_>> {
 /// Whether `name` may name a unit: `[a-z][a-z0-9_]*`.
 pub fn is_unit_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
 /// Whether a folder entry of this name has a place in the layout.

@@ -44,10 +44,7 @@ fn header(entry: &str, length: usize) -> Header {
     let (prefix, rest) = name::tar_split(entry).unwrap_or(("", entry));
     let mut header = Header::new_ustar();
     let block = header.as_mut_bytes();
-    for (to, from) in block
-        .iter_mut()
-        .zip(rest.bytes().take(name::TAR_NAME_BYTES))
-    {
+    for (to, from) in block.iter_mut().zip(rest.bytes().take(name::TAR_NAME_BYTES)) {
         *to = from;
     }
     for (to, from) in block.iter_mut().skip(PREFIX_OFFSET).zip(prefix.bytes()) {

@@ -64,10 +64,7 @@ pub enum SignError {
 pub fn sign(files: &Files, key: &SigningKey, options: &SignOptions) -> Result<Files, SignError> {
     let manifest = Manifest::parse(files.get(name::MANIFEST).ok_or(ManifestError::Missing)?)?;
     if let Some(exp_s) = options.exp_s.filter(|exp_s| *exp_s <= options.iat_s) {
-        return Err(SignError::Expiry {
-            iat_s: options.iat_s,
-            exp_s,
-        });
+        return Err(SignError::Expiry { iat_s: options.iat_s, exp_s });
     }
     let claims = Claims {
         exp: options.exp_s,
@@ -86,14 +83,10 @@ pub fn sign(files: &Files, key: &SigningKey, options: &SignOptions) -> Result<Fi
     }
     // By key id, so that the order of signing does not change the bytes.
     signatures.sort();
-    let file = SignatureFile {
-        signatures: signatures.into_iter().map(|(_, token)| token).collect(),
-    };
-    let bytes = serde_json::to_vec(&file).map_err(|error| {
-        SignError::Write(JsonError::Syntax {
-            what: error.to_string(),
-        })
-    })?;
+    let file =
+        SignatureFile { signatures: signatures.into_iter().map(|(_, token)| token).collect() };
+    let bytes = serde_json::to_vec(&file)
+        .map_err(|error| SignError::Write(JsonError::Syntax { what: error.to_string() }))?;
     let mut signed = files.clone();
     signed.set(name::SIGNATURES, bytes);
     Ok(signed)
@@ -115,10 +108,8 @@ fn earlier(files: &Files, ours: &Claims, kid: &str) -> Result<Vec<(String, Strin
             continue;
         }
         let token_kid = token.kid;
-        let claims = Claims::parse(&token.payload).map_err(|source| SignatureError::Payload {
-            kid: token_kid.clone(),
-            source,
-        })?;
+        let claims = Claims::parse(&token.payload)
+            .map_err(|source| SignatureError::Payload { kid: token_kid.clone(), source })?;
         let same = claims.check_files(&hashes).is_ok()
             && (&claims.name, &claims.scope, claims.version)
                 == (&ours.name, &ours.scope, ours.version);

@@ -199,9 +199,7 @@ impl From<Difference> for SignatureError {
             Difference::Missing(file) => Self::FileMissing { name: name(file) },
             Difference::Unlisted(file) => Self::FileUnsigned { name: name(file) },
             Difference::Hash(file) => Self::Hash { name: name(file) },
-            Difference::Algorithm(algorithm) => Self::HashAlgorithm {
-                algorithm: name(algorithm),
-            },
+            Difference::Algorithm(algorithm) => Self::HashAlgorithm { algorithm: name(algorithm) },
         }
     }
 }
@@ -216,9 +214,7 @@ pub(crate) struct SignatureFile {
 impl SignatureFile {
     /// The signature file of `files`, at least one signature in it.
     pub(crate) fn parse(files: &Files) -> Result<Self, SignatureError> {
-        let bytes = files
-            .get(name::SIGNATURES)
-            .ok_or(SignatureError::Unsigned)?;
+        let bytes = files.get(name::SIGNATURES).ok_or(SignatureError::Unsigned)?;
         if bytes.len() > SIGNATURE_FILE_BYTES_MAX {
             return Err(SignatureError::TooLarge { bytes: bytes.len() });
         }
@@ -266,9 +262,7 @@ pub(crate) fn check(
     }
     if known.is_empty() {
         let kids: Vec<String> = unknown.into_iter().collect();
-        return Err(SignatureError::KeyUnknown {
-            kids: kids.join(", "),
-        });
+        return Err(SignatureError::KeyUnknown { kids: kids.join(", ") });
     }
     conclude(known, policy)
 }
@@ -282,10 +276,8 @@ fn check_one(token: &Token<'_>, policy: &TrustPolicy) -> Result<Option<Claims>, 
     if !token.is_signed_by(&trusted.key) {
         return Err(SignatureError::Invalid { kid });
     }
-    let claims = Claims::parse(&token.payload).map_err(|source| SignatureError::Payload {
-        kid: kid.clone(),
-        source,
-    })?;
+    let claims = Claims::parse(&token.payload)
+        .map_err(|source| SignatureError::Payload { kid: kid.clone(), source })?;
     let allowed = [Some(policy.scope()), trusted.scope.as_deref()];
     for expected in allowed.into_iter().flatten() {
         if claims.scope != expected {
@@ -302,10 +294,7 @@ fn check_one(token: &Token<'_>, policy: &TrustPolicy) -> Result<Option<Claims>, 
 fn check_times(claims: &Claims, kid: &str, now_ms: Option<i64>) -> Result<(), SignatureError> {
     let Some(now_ms) = now_ms else { return Ok(()) };
     let kid = || kid.to_owned();
-    if claims
-        .exp
-        .is_some_and(|exp| exp.saturating_mul(MS_PER_S) <= now_ms)
-    {
+    if claims.exp.is_some_and(|exp| exp.saturating_mul(MS_PER_S) <= now_ms) {
         return Err(SignatureError::Expired { kid: kid() });
     }
     let issued_ms = claims.iat.saturating_mul(MS_PER_S);
@@ -325,19 +314,15 @@ fn conclude(
     // Newest first: the last one that is needed dates the whole.
     issued.sort_unstable_by(|a, b| b.cmp(a));
     let Some(issued_at) = issued.get(required.saturating_sub(1)) else {
-        return Err(SignatureError::TooFew {
-            found: known.len(),
-            required,
-        });
+        return Err(SignatureError::TooFew { found: known.len(), required });
     };
     let mut said = known.values().map(|claims| (&claims.name, claims.version));
     let first = said.next();
     if said.any(|other| Some(other) != first) {
         return Err(SignatureError::Disagree);
     }
-    let (name, version) = first
-        .map(|(name, version)| (name.clone(), version))
-        .ok_or(SignatureError::Unsigned)?;
+    let (name, version) =
+        first.map(|(name, version)| (name.clone(), version)).ok_or(SignatureError::Unsigned)?;
     Ok(Vouched {
         issued_at_ms: issued_at.saturating_mul(MS_PER_S),
         kids: known.into_keys().collect(),

@@ -20,11 +20,7 @@ pub struct TrustedKey {
 impl TrustedKey {
     /// `key` under its own [`key_id`], for every scope.
     pub fn new(key: VerifyingKey) -> Self {
-        Self {
-            kid: key_id(&key),
-            key,
-            scope: None,
-        }
+        Self { kid: key_id(&key), key, scope: None }
     }
 }
 
@@ -98,16 +94,9 @@ impl TrustPolicy {
             }
         }
         if required > keys.len() {
-            return Err(TrustPolicyError::TooFewKeys {
-                required,
-                keys: keys.len(),
-            });
+            return Err(TrustPolicyError::TooFewKeys { required, keys: keys.len() });
         }
-        Ok(Self {
-            keys,
-            required,
-            scope: scope.into(),
-        })
+        Ok(Self { keys, required, scope: scope.into() })
     }
 
     /// The scope that a signature must name.
@@ -153,17 +142,11 @@ mod tests {
 
     #[test]
     fn a_policy_needs_between_one_and_all_keys() {
-        assert_eq!(
-            TrustPolicy::new(vec![key(1)], 0, ""),
-            Err(TrustPolicyError::NoneRequired)
-        );
+        assert_eq!(TrustPolicy::new(vec![key(1)], 0, ""), Err(TrustPolicyError::NoneRequired));
         assert!(TrustPolicy::new(vec![key(1), key(2)], 2, "").is_ok());
         assert_eq!(
             TrustPolicy::new(vec![key(1), key(2)], 3, ""),
-            Err(TrustPolicyError::TooFewKeys {
-                required: 3,
-                keys: 2
-            })
+            Err(TrustPolicyError::TooFewKeys { required: 3, keys: 2 })
         );
     }
 
@@ -174,15 +157,10 @@ mod tests {
             TrustPolicy::new(vec![key(1), key(1)], 2, ""),
             Err(TrustPolicyError::DuplicateId { kid })
         );
-        let renamed = TrustedKey {
-            kid: "other".into(),
-            ..key(1)
-        };
+        let renamed = TrustedKey { kid: "other".into(), ..key(1) };
         assert_eq!(
             TrustPolicy::new(vec![key(1), renamed], 2, ""),
-            Err(TrustPolicyError::DuplicateKey {
-                kid: "other".into()
-            })
+            Err(TrustPolicyError::DuplicateKey { kid: "other".into() })
         );
     }
 
@@ -192,9 +170,6 @@ mod tests {
         bytes[0] = 1;
         let weak = TrustedKey::new(VerifyingKey::from_bytes(&bytes).unwrap());
         let kid = weak.kid.clone();
-        assert_eq!(
-            TrustPolicy::new(vec![weak], 1, ""),
-            Err(TrustPolicyError::WeakKey { kid })
-        );
+        assert_eq!(TrustPolicy::new(vec![weak], 1, ""), Err(TrustPolicyError::WeakKey { kid }));
     }
 }

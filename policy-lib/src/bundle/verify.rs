@@ -171,16 +171,12 @@ impl VerifiedBundle {
         let Trust::Signed { issued_at_ms, .. } = &self.trust else {
             return Staleness::Unproven;
         };
-        let max_ms = i64::try_from(max_s)
-            .unwrap_or(i64::MAX)
-            .saturating_mul(MS_PER_S);
+        let max_ms = i64::try_from(max_s).unwrap_or(i64::MAX).saturating_mul(MS_PER_S);
         let left_ms = issued_at_ms.saturating_add(max_ms).saturating_sub(now_ms);
         if left_ms >= 0 {
             Staleness::Fresh { left_ms }
         } else {
-            Staleness::Stale {
-                over_ms: left_ms.saturating_neg(),
-            }
+            Staleness::Stale { over_ms: left_ms.saturating_neg() }
         }
     }
 }
@@ -216,18 +212,10 @@ pub fn verify(
     check_manifest(&manifest, &files, vouched.as_ref())?;
     check_floor(&manifest, floor, now_ms)?;
     let trust = match vouched {
-        Some(vouched) => Trust::Signed {
-            kids: vouched.kids,
-            issued_at_ms: vouched.issued_at_ms,
-        },
+        Some(vouched) => Trust::Signed { kids: vouched.kids, issued_at_ms: vouched.issued_at_ms },
         None => Trust::Unsigned,
     };
-    Ok(VerifiedBundle {
-        files,
-        manifest,
-        digest,
-        trust,
-    })
+    Ok(VerifiedBundle { files, manifest, digest, trust })
 }
 
 fn check_manifest(
@@ -239,11 +227,7 @@ fn check_manifest(
         && (&vouched.name, vouched.version) != (&manifest.name, manifest.version)
     {
         return Err(VerifyError::ManifestMismatch {
-            signed: format!(
-                "{} {}",
-                name::shown(vouched.name.as_bytes()),
-                vouched.version
-            ),
+            signed: format!("{} {}", name::shown(vouched.name.as_bytes()), vouched.version),
             manifest: format!("{} {}", manifest.name, manifest.version),
         });
     }

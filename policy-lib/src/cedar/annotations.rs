@@ -85,9 +85,7 @@ pub(super) fn read(
     warn_about_unknown(template, file, start, diagnostics);
     let mut refused = false;
     let mut report = |error: NoteError, annotation: Option<&Annotation>| {
-        let at = annotation
-            .and_then(|a| a.loc.as_ref())
-            .map_or(start, |loc| loc.start());
+        let at = annotation.and_then(|a| a.loc.as_ref()).map_or(start, |loc| loc.start());
         diagnostics.push(file.error(error.code(), at, error.to_string()));
         refused = true;
     };
@@ -95,9 +93,7 @@ pub(super) fn read(
     let get = |name: &str| find(template, name);
 
     let id = get("id").map_or(Err(NoteError::IdMissing), |a| checked_id(a.val.as_str()));
-    let id = id
-        .map_err(|error| report(error, get("id")))
-        .unwrap_or_default();
+    let id = id.map_err(|error| report(error, get("id"))).unwrap_or_default();
     let shadow = match get("mode").map(|a| a.val.as_str()) {
         None => false,
         Some("shadow") => true,
@@ -120,22 +116,14 @@ pub(super) fn read(
             report(NoteError::AskOnPermit, Some(a));
             None
         }
-        Some(a) => ask_terms(a.val.as_str())
-            .map_err(|why| report(NoteError::Ask(why), Some(a)))
-            .ok(),
+        Some(a) => {
+            ask_terms(a.val.as_str()).map_err(|why| report(NoteError::Ask(why), Some(a))).ok()
+        }
     };
-    let reason = get("reason")
-        .map(|a| a.val.to_string())
-        .filter(|text| !text.trim().is_empty());
+    let reason = get("reason").map(|a| a.val.to_string()).filter(|text| !text.trim().is_empty());
     let default = if ask.is_some() { ASKED } else { FORBIDDEN };
     let message = reason.unwrap_or_else(|| default.to_owned());
-    (!refused).then_some(Notes {
-        id,
-        message,
-        obligations,
-        shadow,
-        ask,
-    })
+    (!refused).then_some(Notes { id, message, obligations, shadow, ask })
 }
 
 fn find<'a>(template: &'a Template, name: &str) -> Option<&'a Annotation> {
@@ -168,11 +156,7 @@ fn warn_about_unknown(
 }
 
 fn checked_id(id: &str) -> Result<String, NoteError> {
-    if is_reason_id(id) {
-        Ok(id.to_owned())
-    } else {
-        Err(NoteError::IdInvalid(id.to_owned()))
-    }
+    if is_reason_id(id) { Ok(id.to_owned()) } else { Err(NoteError::IdInvalid(id.to_owned())) }
 }
 
 fn is_reason_id(id: &str) -> bool {
@@ -184,24 +168,14 @@ fn is_reason_id(id: &str) -> bool {
 fn obligations(text: &str) -> Result<Vec<Obligation>, String> {
     let node = scan(text.as_bytes()).map_err(|error| error.to_string())?;
     let one = std::slice::from_ref(&node);
-    let nodes = if matches!(node.value, Json::Array(_)) {
-        node.items()
-    } else {
-        one
-    };
-    nodes
-        .iter()
-        .map(|node| obligation(&node.compact()))
-        .collect()
+    let nodes = if matches!(node.value, Json::Array(_)) { node.items() } else { one };
+    nodes.iter().map(|node| obligation(&node.compact())).collect()
 }
 
 fn obligation(text: &str) -> Result<Obligation, String> {
     let read: Obligation = serde_json::from_str(text).map_err(|error| error.to_string())?;
     if !is_reason_id(&read.id) {
-        return Err(format!(
-            "the id `{}` is not made of a-z, 0-9, `_` and `.`",
-            read.id
-        ));
+        return Err(format!("the id `{}` is not made of a-z, 0-9, `_` and `.`", read.id));
     }
     if !read.properties.node().is_object() {
         return Err("`properties` is not an object".to_owned());
@@ -242,11 +216,7 @@ fn ask_terms(text: &str) -> Result<AskTerms, String> {
         serde_json::from_str(text).map_err(|error| error.to_string())?
     } else {
         let approvers = text.split(',').map(|name| name.trim().to_owned()).collect();
-        AskJson {
-            approvers,
-            count: one(),
-            expires: Expires::default(),
-        }
+        AskJson { approvers, count: one(), expires: Expires::default() }
     };
     if json.approvers.is_empty() || json.approvers.iter().any(|name| name.trim().is_empty()) {
         return Err("an approver has no name".to_owned());
@@ -259,11 +229,7 @@ fn ask_terms(text: &str) -> Result<AskTerms, String> {
         Expires::Text(text) => seconds_of(&text)
             .ok_or_else(|| format!("`expires` is `{text}`: write it like `15m` or `2h`"))?,
     };
-    Ok(AskTerms {
-        approvers: json.approvers,
-        count: json.count,
-        expires_s,
-    })
+    Ok(AskTerms { approvers: json.approvers, count: json.count, expires_s })
 }
 
 fn seconds_of(text: &str) -> Option<u64> {
@@ -281,21 +247,14 @@ mod tests {
         let source = format!("{text}(principal, action, resource);");
         let template = cedar_policy_core::parser::parse_policy_or_template(None, &source).unwrap();
         let mut diagnostics = Vec::new();
-        let notes = read(
-            &template,
-            &File::new("cedar/a.cedar", &source),
-            &mut diagnostics,
-        );
+        let notes = read(&template, &File::new("cedar/a.cedar", &source), &mut diagnostics);
         (notes, diagnostics)
     }
 
     fn codes(text: &str) -> Vec<&'static str> {
         let (notes, diagnostics) = notes(text);
         assert!(notes.is_none(), "{text}");
-        diagnostics
-            .iter()
-            .map(|diagnostic| diagnostic.code)
-            .collect()
+        diagnostics.iter().map(|diagnostic| diagnostic.code).collect()
     }
 
     #[test]
@@ -311,12 +270,8 @@ mod tests {
         let text = "@mode(\"test\")\n@obligation(\"{}\")\n@ask(\"bob\")\npermit";
         let (_, diagnostics) = notes(text);
         let lines: Vec<_> = diagnostics.iter().map(|d| (d.code, d.line)).collect();
-        let expected = [
-            ("cedar_id_missing", 1),
-            ("cedar_mode", 1),
-            ("cedar_obligation", 2),
-            ("cedar_ask", 3),
-        ];
+        let expected =
+            [("cedar_id_missing", 1), ("cedar_mode", 1), ("cedar_obligation", 2), ("cedar_ask", 3)];
         assert_eq!(lines, expected);
     }
 
@@ -349,10 +304,7 @@ mod tests {
         assert_eq!(ask_terms("bob, ops").unwrap(), terms(&["bob", "ops"], 1, 0));
         let full = r#"{"approvers":["ops"],"count":2,"expires":"15m"}"#;
         assert_eq!(ask_terms(full).unwrap(), terms(&["ops"], 2, 900));
-        assert_eq!(
-            ask_terms(r#"{"approvers":["a"],"expires":60}"#).unwrap(),
-            terms(&["a"], 1, 60)
-        );
+        assert_eq!(ask_terms(r#"{"approvers":["a"],"expires":60}"#).unwrap(), terms(&["a"], 1, 60));
         for bad in [
             "",
             "a,,b",
@@ -370,22 +322,14 @@ mod tests {
     fn unknown_annotations_are_warned_about_with_a_suggestion() {
         let (notes, diagnostics) = notes("@id(\"a\") @resaon(\"x\") forbid");
         assert!(notes.is_some());
-        let [warning] = diagnostics.as_slice() else {
-            panic!("{diagnostics:?}")
-        };
-        assert_eq!(
-            (warning.level, warning.code),
-            (Level::Warning, "cedar_annotation_unknown")
-        );
+        let [warning] = diagnostics.as_slice() else { panic!("{diagnostics:?}") };
+        assert_eq!((warning.level, warning.code), (Level::Warning, "cedar_annotation_unknown"));
         assert_eq!(warning.help, "did you mean `@reason`?");
     }
 
     #[test]
     fn messages_have_defaults_by_kind() {
-        assert_eq!(
-            notes("@id(\"a\") forbid").0.unwrap().message,
-            "a policy forbids this"
-        );
+        assert_eq!(notes("@id(\"a\") forbid").0.unwrap().message, "a policy forbids this");
         let ask = notes("@id(\"a\") @ask(\"bob\") forbid").0.unwrap();
         assert_eq!(ask.message, "a person must agree to this first");
         let reason = notes("@id(\"a\") @reason(\"too much\") forbid").0.unwrap();

@@ -43,9 +43,8 @@ impl<'a> Check<'a> {
             self.names(policy, diagnostics);
             self.approvers(policy, diagnostics);
         }
-        let (of_tools, general): (Vec<_>, Vec<_>) = parsed
-            .iter()
-            .partition(|policy| self.names_its_tools(&policy.checked));
+        let (of_tools, general): (Vec<_>, Vec<_>) =
+            parsed.iter().partition(|policy| self.names_its_tools(&policy.checked));
         for chunk in of_tools.chunks(POLICIES_PER_SCHEMA) {
             self.validate(chunk, BTreeSet::new(), diagnostics);
         }
@@ -103,14 +102,9 @@ impl<'a> Check<'a> {
         mut actions: BTreeSet<&'a str>,
         diagnostics: &mut Vec<Diagnostic>,
     ) {
-        let named: Vec<(EntityUID, Option<Loc>)> = policies
-            .iter()
-            .flat_map(|parsed| named_entities(&parsed.policy.condition))
-            .collect();
-        for (entity, _) in named
-            .iter()
-            .filter(|(entity, _)| our_type(entity) == Some("Action"))
-        {
+        let named: Vec<(EntityUID, Option<Loc>)> =
+            policies.iter().flat_map(|parsed| named_entities(&parsed.policy.condition)).collect();
+        for (entity, _) in named.iter().filter(|(entity, _)| our_type(entity) == Some("Action")) {
             actions.extend(self.shape.action(id_of(entity)));
         }
         let schema = match joined(&self.shape.schema_of(&actions), self.extra) {
@@ -134,11 +128,7 @@ impl<'a> Check<'a> {
         let mut set = PolicySet::new();
         if set.add_static(parsed.checked.clone()).is_err() {
             // Cannot happen in an empty set; if it does, the policy is unchecked.
-            all.push(file.error(
-                "cedar_invalid",
-                parsed.offset,
-                "the policy could not be checked",
-            ));
+            all.push(file.error("cedar_invalid", parsed.offset, "the policy could not be checked"));
             return;
         }
         let result = validator.validate(&set, ValidationMode::Strict);
@@ -161,9 +151,7 @@ impl<'a> Check<'a> {
             }
             let at = loc.as_ref().map_or(parsed.offset, Loc::start);
             let near = self.suggestion(ty, id);
-            let help = near
-                .map(|near| format!("did you mean `{near}`?"))
-                .unwrap_or_default();
+            let help = near.map(|near| format!("did you mean `{near}`?")).unwrap_or_default();
             let found = if ty == "Action" {
                 let message =
                     format!("there is no action `{id}`: no protocol and no registered tool has it");
@@ -244,9 +232,7 @@ fn complaints(file: &File<'_>, result: &ValidationResult) -> BTreeSet<Diagnostic
     let (unknown, errors): (Vec<_>, Vec<_>) = result
         .validation_errors()
         .partition(|error| matches!(error, ValidationError::UnrecognizedActionId(_)));
-    let errors = errors
-        .into_iter()
-        .map(|error| file.cedar("cedar_invalid", Level::Error, error));
+    let errors = errors.into_iter().map(|error| file.cedar("cedar_invalid", Level::Error, error));
     let mut found: BTreeSet<Diagnostic> = errors.collect();
     if !unknown.is_empty() {
         return found;
@@ -275,9 +261,7 @@ fn per_place(found: BTreeSet<Diagnostic>) -> Vec<Diagnostic> {
     }
     let finished = kept.into_iter().map(|(mut diagnostic, more)| {
         if more > 0 {
-            diagnostic
-                .message
-                .push_str(&format!(" (and {more} more like this)"));
+            diagnostic.message.push_str(&format!(" (and {more} more like this)"));
         }
         diagnostic
     });

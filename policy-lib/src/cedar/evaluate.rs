@@ -52,14 +52,8 @@ fn failure(message: String) -> Failure {
 
 /// Evaluates every policy that can have a say.
 pub(super) fn evaluate(engine: &CedarEngine, query: &Query<'_>) -> Outcome {
-    let evaluation = Evaluation {
-        engine,
-        query,
-        started: Instant::now(),
-    };
-    evaluation
-        .run()
-        .unwrap_or_else(|error| Outcome::failed(*error))
+    let evaluation = Evaluation { engine, query, started: Instant::now() };
+    evaluation.run().unwrap_or_else(|error| Outcome::failed(*error))
 }
 
 struct Evaluation<'a> {
@@ -80,11 +74,7 @@ impl<'a> Evaluation<'a> {
                 tally.unpermitted.push(principal);
             }
         }
-        let said = Said {
-            policies: &self.engine.policies,
-            call: self.query.call,
-            tally: &tally,
-        };
+        let said = Said { policies: &self.engine.policies, call: self.query.call, tally: &tally };
         let outcome = said.outcome(&contexts.misfits);
         if size_bytes(&outcome) > self.query.budget.output_bytes {
             let limit = self.query.budget.output_bytes;
@@ -139,10 +129,7 @@ impl<'a> Evaluation<'a> {
             None => true,
         };
         if !is_known {
-            return Err(failure(format!(
-                "the registry has no {} `{id}`",
-                kind.as_str()
-            )));
+            return Err(failure(format!("the registry has no {} `{id}`", kind.as_str())));
         }
         let tool = (name == TOOL_GROUP).then_some(id);
         Ok(Target {
@@ -170,20 +157,12 @@ impl<'a> Evaluation<'a> {
         );
         if self.query.call.phase != Phase::List {
             let built = parts.concrete(self.query, target.tool.is_some());
-            return Ok(Contexts {
-                known: built.context,
-                partial: None,
-                misfits: built.misfits,
-            });
+            return Ok(Contexts { known: built.context, partial: None, misfits: built.misfits });
         }
         let known = parts.concrete(self.query, false).context;
         let partial = parts.without_args(self.query);
         let partial = partial.ok_or_else(|| failure("the context cannot be made".to_owned()))?;
-        Ok(Contexts {
-            known,
-            partial: Some(partial),
-            misfits: Vec::new(),
-        })
+        Ok(Contexts { known, partial: Some(partial), misfits: Vec::new() })
     }
 
     /// Asks every policy about one principal; whether any permits.
@@ -244,20 +223,13 @@ impl<'a> Evaluation<'a> {
     /// The call as if this actor made it itself, for the scopes of units.
     fn call_of(&self, actor: &str) -> Call {
         let agent = Some(Party::new("agent", actor));
-        Call {
-            agent,
-            resource: self.query.call.resource.clone(),
-            ..Call::default()
-        }
+        Call { agent, resource: self.query.call.resource.clone(), ..Call::default() }
     }
 
     fn check_time(&self) -> Result<(), Failure> {
         let limit = self.query.budget.time;
         if self.started.elapsed() >= limit {
-            return Err(failure(format!(
-                "evaluation took longer than {} ms",
-                limit.as_millis()
-            )));
+            return Err(failure(format!("evaluation took longer than {} ms", limit.as_millis())));
         }
         Ok(())
     }
@@ -288,10 +260,7 @@ fn can_be_true(expr: &Expr) -> bool {
         ExprKind::Lit(literal) => *literal == Literal::Bool(true),
         ExprKind::And { left, right } => can_be_true(left) && can_be_true(right),
         ExprKind::Or { left, right } => can_be_true(left) || can_be_true(right),
-        ExprKind::UnaryApp {
-            op: UnaryOp::Not,
-            arg,
-        } => can_be_false(arg),
+        ExprKind::UnaryApp { op: UnaryOp::Not, arg } => can_be_false(arg),
         _ => true,
     }
 }
@@ -303,10 +272,7 @@ fn can_be_false(expr: &Expr) -> bool {
         ExprKind::Lit(literal) => *literal == Literal::Bool(false),
         ExprKind::And { left, right } => can_be_false(left) || can_be_false(right),
         ExprKind::Or { left, right } => can_be_false(left) && can_be_false(right),
-        ExprKind::UnaryApp {
-            op: UnaryOp::Not,
-            arg,
-        } => can_be_true(arg),
+        ExprKind::UnaryApp { op: UnaryOp::Not, arg } => can_be_true(arg),
         _ => true,
     }
 }

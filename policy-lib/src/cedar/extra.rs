@@ -30,28 +30,14 @@ pub(super) fn read_schema(file: &File<'_>, diagnostics: &mut Vec<Diagnostic>) ->
     };
     let before = diagnostics.len();
     for (namespace, declared) in &fragment.0 {
-        let namespace = namespace
-            .as_ref()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        let entities = declared
-            .entity_types
-            .iter()
-            .map(|(name, ty)| (name.to_string(), &ty.loc));
-        let commons = declared
-            .common_types
-            .iter()
-            .map(|(id, ty)| (id.as_ref().to_string(), &ty.loc));
-        for (name, loc) in entities
-            .chain(commons)
-            .filter(|(name, _)| is_taken(&namespace, name))
-        {
+        let namespace = namespace.as_ref().map(ToString::to_string).unwrap_or_default();
+        let entities = declared.entity_types.iter().map(|(name, ty)| (name.to_string(), &ty.loc));
+        let commons =
+            declared.common_types.iter().map(|(id, ty)| (id.as_ref().to_string(), &ty.loc));
+        for (name, loc) in entities.chain(commons).filter(|(name, _)| is_taken(&namespace, name)) {
             let message = format!("the type `{name}` is made by the registry or by Cedar");
             let help = "give your type another name, or a namespace of your own";
-            diagnostics.push(
-                file.error("cedar_overlap", start(loc.as_ref()), message)
-                    .help(help),
-            );
+            diagnostics.push(file.error("cedar_overlap", start(loc.as_ref()), message).help(help));
         }
         for (name, action) in &declared.actions {
             let at = start(action.loc.as_ref());
@@ -60,15 +46,11 @@ pub(super) fn read_schema(file: &File<'_>, diagnostics: &mut Vec<Diagnostic>) ->
                 file.error("cedar_overlap", at, message)
                     .help("actions come from the protocols and the registry's tools: remove it")
             } else {
-                file.warning("cedar_action_unused", at, message)
-                    .help("it is never asked about")
+                file.warning("cedar_action_unused", at, message).help("it is never asked about")
             });
         }
     }
-    let refused = diagnostics
-        .iter()
-        .skip(before)
-        .any(|d| d.level == Level::Error);
+    let refused = diagnostics.iter().skip(before).any(|d| d.level == Level::Error);
     (!refused).then_some(fragment)
 }
 
@@ -90,9 +72,7 @@ pub(super) fn joined(
     let fragments = fragments
         .map(ValidatorSchemaFragment::from_schema_fragment)
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(ValidatorSchema::from_schema_fragments(
-        fragments, extensions,
-    )?)
+    Ok(ValidatorSchema::from_schema_fragments(fragments, extensions)?)
 }
 
 /// Reads `cedar/entities.json` by the schema.
@@ -142,16 +122,12 @@ pub(super) fn read_entities(
 
 fn has_unknown(entity: &Entity) -> bool {
     let values = entity.attrs().chain(entity.tags()).map(|(_, value)| value);
-    values
-        .into_iter()
-        .any(|value| matches!(value, PartialValue::Residual(_)))
+    values.into_iter().any(|value| matches!(value, PartialValue::Residual(_)))
 }
 
 fn is_registrys(entity: &Entity) -> bool {
     let ty = entity.uid().entity_type();
     let name = ty.name().to_string();
-    let ours = name
-        .strip_prefix(NAMESPACE)
-        .and_then(|rest| rest.strip_prefix("::"));
+    let ours = name.strip_prefix(NAMESPACE).and_then(|rest| rest.strip_prefix("::"));
     ty.is_action() || ours.is_some_and(|name| REGISTRY_TYPES.contains(&name))
 }

@@ -29,10 +29,7 @@ impl Index {
     /// The policies that can hold where these entities take part: principal,
     /// resource, action, and the groups of the action. In order, each once.
     pub(super) fn candidates(&self, entities: &[&EntityUID]) -> Vec<usize> {
-        let found = entities
-            .iter()
-            .filter_map(|entity| self.by_entity.get(*entity))
-            .flatten();
+        let found = entities.iter().filter_map(|entity| self.by_entity.get(*entity)).flatten();
         let mut numbers: Vec<usize> = self.always.iter().chain(found).copied().collect();
         numbers.sort_unstable();
         numbers.dedup();
@@ -52,9 +49,7 @@ fn keys_of(policy: &StaticPolicy) -> Vec<EntityUID> {
         }
         _ => {}
     }
-    equal_to(policy.principal_constraint().as_inner())
-        .into_iter()
-        .collect()
+    equal_to(policy.principal_constraint().as_inner()).into_iter().collect()
 }
 
 fn equal_to(constraint: &PrincipalOrResourceConstraint) -> Option<EntityUID> {
@@ -83,10 +78,7 @@ mod tests {
     fn candidates(entities: &[&str]) -> Vec<usize> {
         let mut index = Index::default();
         for (number, text) in POLICIES.iter().enumerate() {
-            index.add(
-                number,
-                &cedar_policy_core::parser::parse_policy(None, text).unwrap(),
-            );
+            index.add(number, &cedar_policy_core::parser::parse_policy(None, text).unwrap());
         }
         let entities: Vec<EntityUID> = entities.iter().map(|text| text.parse().unwrap()).collect();
         index.candidates(&entities.iter().collect::<Vec<_>>())
@@ -95,14 +87,8 @@ mod tests {
     #[test]
     fn only_scopes_that_cannot_hold_are_passed_over() {
         assert_eq!(candidates(&[]), [0, 5]);
-        assert_eq!(
-            candidates(&["A::Action::\"x\"", "A::Action::\"group\""]),
-            [0, 1, 2, 5]
-        );
-        assert_eq!(
-            candidates(&["A::Action::\"y\"", "A::Action::\"group\""]),
-            [0, 2, 5]
-        );
+        assert_eq!(candidates(&["A::Action::\"x\"", "A::Action::\"group\""]), [0, 1, 2, 5]);
+        assert_eq!(candidates(&["A::Action::\"y\"", "A::Action::\"group\""]), [0, 2, 5]);
         assert_eq!(candidates(&["A::T::\"t\"", "A::P::\"p\""]), [0, 3, 4, 5]);
     }
 }

@@ -99,18 +99,11 @@ impl CedarEngine {
     }
 
     fn load_into(source: &CedarSource<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<Self> {
-        let files: Vec<File<'_>> = source
-            .policies
-            .iter()
-            .map(|(path, text)| File::new(path, text))
-            .collect();
+        let files: Vec<File<'_>> =
+            source.policies.iter().map(|(path, text)| File::new(path, text)).collect();
         let parsed = policy::parse(&files, source.scopes, diagnostics);
         let (Some(names), Some(makers)) = (Names::new(), Makers::new()) else {
-            diagnostics.push(Diagnostic::error(
-                "cedar",
-                "",
-                "this build of Cedar lacks a part",
-            ));
+            diagnostics.push(Diagnostic::error("cedar", "", "this build of Cedar lacks a part"));
             return None;
         };
         let is_used = !parsed.is_empty() || source.schema.is_some() || source.entities.is_some();
@@ -138,16 +131,7 @@ impl CedarEngine {
             .ok()?;
         let (policies, index, reads) = prepare(parsed);
         let no_args = ToolArgs::default();
-        Some(Self {
-            names,
-            makers,
-            shape,
-            policies,
-            index,
-            reads,
-            store,
-            no_args,
-        })
+        Some(Self { names, makers, shape, policies, index, reads, store, no_args })
     }
 }
 
@@ -185,9 +169,7 @@ fn additions(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> (Option<Extra>, Vec<Entity>) {
     let file = File::new(SCHEMA_PATH, source.schema.unwrap_or_default());
-    let extra = source
-        .schema
-        .and_then(|_| extra::read_schema(&file, diagnostics));
+    let extra = source.schema.and_then(|_| extra::read_schema(&file, diagnostics));
     if source.schema.is_none() && source.entities.is_none() {
         return (None, Vec::new());
     }
@@ -195,9 +177,8 @@ fn additions(
     match extra::joined(&types_only, extra.as_ref()) {
         Ok(schema) => {
             let file = File::new(ENTITIES_PATH, source.entities.unwrap_or_default());
-            let entities = source
-                .entities
-                .map(|_| extra::read_entities(&file, &schema, diagnostics));
+            let entities =
+                source.entities.map(|_| extra::read_entities(&file, &schema, diagnostics));
             (extra, entities.unwrap_or_default())
         }
         Err(error) => {
@@ -212,11 +193,7 @@ fn action_entities(shape: &Shape, names: &Names) -> Vec<Entity> {
     let group = names.action(TOOL_GROUP);
     let actions = shape.action_names().map(|name| {
         let is_tool = name != TOOL_GROUP && action_row(name).is_none();
-        let parents: Vec<EntityUID> = if is_tool {
-            vec![group.clone()]
-        } else {
-            Vec::new()
-        };
+        let parents: Vec<EntityUID> = if is_tool { vec![group.clone()] } else { Vec::new() };
         let none = BTreeMap::new;
         Entity::new_with_attr_partial_value(
             names.action(name),
@@ -234,15 +211,8 @@ fn prepare(parsed: Vec<Parsed>) -> (Vec<Policy>, Index, Reads) {
     let mut index = Index::default();
     let mut reads = Reads::default();
     let mut policies = Vec::new();
-    for Parsed {
-        policy, checked, ..
-    } in parsed
-    {
-        let reader = if policy.notes.shadow {
-            Reader::Shadow
-        } else {
-            Reader::Live
-        };
+    for Parsed { policy, checked, .. } in parsed {
+        let reader = if policy.notes.shadow { Reader::Shadow } else { Reader::Live };
         reads.add(&policy.condition, reader);
         index.add(policies.len(), &checked);
         policies.push(policy);

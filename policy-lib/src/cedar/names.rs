@@ -95,12 +95,7 @@ pub(super) struct Names {
 impl Names {
     /// `None` only if Cedar does not take the names for names.
     pub(super) fn new() -> Option<Self> {
-        let ty = |name: &str| {
-            format!("{NAMESPACE}::{name}")
-                .parse::<Name>()
-                .ok()
-                .map(Into::into)
-        };
+        let ty = |name: &str| format!("{NAMESPACE}::{name}").parse::<Name>().ok().map(Into::into);
         Some(Self {
             action: ty("Action")?,
             agent: ty("Agent")?,

@@ -15,9 +15,7 @@ pub(super) struct File<'a> {
 impl<'a> File<'a> {
     pub(super) fn new(path: &'a str, text: &'a str) -> Self {
         let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
-        let starts = std::iter::once(0)
-            .chain(ends.map(|(at, _)| at + 1))
-            .collect();
+        let starts = std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect();
         Self { path, text, starts }
     }
 
@@ -26,17 +24,10 @@ impl<'a> File<'a> {
     pub(super) fn line_col(&self, offset: usize) -> (u32, u32) {
         let offset = offset.min(self.text.len());
         let line = self.starts.partition_point(|start| *start <= offset);
-        let start = self
-            .starts
-            .get(line.saturating_sub(1))
-            .copied()
-            .unwrap_or(0);
+        let start = self.starts.get(line.saturating_sub(1)).copied().unwrap_or(0);
         let before = self.text.get(start..offset).unwrap_or_default();
         let col = before.chars().count() + 1;
-        (
-            u32::try_from(line).unwrap_or(u32::MAX),
-            u32::try_from(col).unwrap_or(u32::MAX),
-        )
+        (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(col).unwrap_or(u32::MAX))
     }
 
     /// `<path>:<line>` of a byte offset.
@@ -62,10 +53,7 @@ impl<'a> File<'a> {
         offset: usize,
         message: impl Into<String>,
     ) -> Diagnostic {
-        Diagnostic {
-            level: Level::Warning,
-            ..self.error(code, offset, message)
-        }
+        Diagnostic { level: Level::Warning, ..self.error(code, offset, message) }
     }
 
     /// A diagnostic of Cedar's, at the place of its first label, with its help.
@@ -76,24 +64,14 @@ impl<'a> File<'a> {
         cedar: &dyn miette::Diagnostic,
     ) -> Diagnostic {
         let label = cedar.labels().and_then(|mut labels| labels.next());
-        let (line, col) = label
-            .as_ref()
-            .map_or((0, 0), |label| self.line_col(label.offset()));
+        let (line, col) = label.as_ref().map_or((0, 0), |label| self.line_col(label.offset()));
         let hints = [
-            label
-                .as_ref()
-                .and_then(|label| label.label())
-                .map(str::to_owned),
+            label.as_ref().and_then(|label| label.label()).map(str::to_owned),
             cedar.help().map(|help| help.to_string()),
         ];
         let help = hints.into_iter().flatten().collect::<Vec<_>>().join("; ");
         let message = cedar.to_string();
-        Diagnostic {
-            level,
-            ..Diagnostic::error(code, self.path, message)
-        }
-        .at(line, col)
-        .help(help)
+        Diagnostic { level, ..Diagnostic::error(code, self.path, message) }.at(line, col).help(help)
     }
 }
 
@@ -107,11 +85,7 @@ mod tests {
         assert_eq!(file.line_col(0), (1, 1));
         assert_eq!(file.line_col(2), (1, 3));
         assert_eq!(file.line_col(3), (2, 1));
-        assert_eq!(
-            file.line_col(5),
-            (2, 2),
-            "a two-byte character is one column"
-        );
+        assert_eq!(file.line_col(5), (2, 2), "a two-byte character is one column");
         assert_eq!(file.line_col(99), (3, 1));
         assert_eq!(file.place(4), "cedar/a.cedar:2");
     }

@@ -46,10 +46,7 @@ impl Policy {
         let mut reads = Reads::default();
         reads.add(&self.condition, Reader::Live);
         let path = pointer.split('/').skip(1).map(unescape_token);
-        path.fold(reads.cursor().member("args"), |cursor, step| {
-            cursor.member(&step)
-        })
-        .is_read()
+        path.fold(reads.cursor().member("args"), |cursor, step| cursor.member(&step)).is_read()
     }
 }
 
@@ -99,20 +96,8 @@ pub(super) fn parse(
             let place = file.place(offset);
             let reads_args = reads_member(&condition, "args");
             let scope = scope.cloned();
-            let policy = Policy {
-                notes,
-                place,
-                kind,
-                condition,
-                scope,
-                reads_args,
-            };
-            parsed.push(Parsed {
-                policy,
-                checked,
-                file: index,
-                offset,
-            });
+            let policy = Policy { notes, place, kind, condition, scope, reads_args };
+            parsed.push(Parsed { policy, checked, file: index, offset });
         }
     }
     refuse_duplicate_ids(&parsed, files, diagnostics);
@@ -130,11 +115,8 @@ fn templates(file: &File<'_>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Template
     let set = match parse_policyset(file.text) {
         Ok(set) => set,
         Err(errors) => {
-            diagnostics.extend(
-                errors
-                    .iter()
-                    .map(|error| file.cedar("cedar_parse", Level::Error, error)),
-            );
+            diagnostics
+                .extend(errors.iter().map(|error| file.cedar("cedar_parse", Level::Error, error)));
             return Vec::new();
         }
     };
@@ -145,10 +127,8 @@ fn templates(file: &File<'_>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Template
             None => templates.push(template.clone()),
             Some(slot) => {
                 let at = slot.loc.as_ref().map_or(start, |loc| loc.start());
-                let message = format!(
-                    "the slot `{}` is never filled: a bundle links no templates",
-                    slot.id
-                );
+                let message =
+                    format!("the slot `{}` is never filled: a bundle links no templates", slot.id);
                 let error = file.error("cedar_template", at, message);
                 diagnostics.push(error.help("name the entity, or use `in` with a group"));
             }
@@ -160,23 +140,14 @@ fn templates(file: &File<'_>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Template
 
 fn refuse_duplicate_ids(parsed: &[Parsed], files: &[File<'_>], diagnostics: &mut Vec<Diagnostic>) {
     let mut first: BTreeMap<&str, &Policy> = BTreeMap::new();
-    for Parsed {
-        policy,
-        file,
-        offset,
-        ..
-    } in parsed
-    {
+    for Parsed { policy, file, offset, .. } in parsed {
         let id = policy.notes.id.as_str();
         let Some(other) = first.get(id) else {
             first.insert(id, policy);
             continue;
         };
         if let Some(file) = files.get(*file) {
-            let message = format!(
-                "`@id(\"{id}\")` is also that of the policy at {}",
-                other.place
-            );
+            let message = format!("`@id(\"{id}\")` is also that of the policy at {}", other.place);
             diagnostics.push(file.error("cedar_id_duplicate", *offset, message));
         }
     }

@@ -50,19 +50,12 @@ impl Reads {
 
     /// As if `reader` read all there is.
     pub(super) fn everything(reader: Reader) -> Self {
-        Self {
-            reader,
-            whole: reader,
-            below: BTreeMap::new(),
-        }
+        Self { reader, whole: reader, below: BTreeMap::new() }
     }
 
     /// The place of `context` itself.
     pub(super) fn cursor(&self) -> Cursor<'_> {
-        Cursor {
-            node: Some(self),
-            whole: self.whole,
-        }
+        Cursor { node: Some(self), whole: self.whole }
     }
 }
 
@@ -71,16 +64,12 @@ impl<'a> Cursor<'a> {
     pub(super) fn member(self, name: &str) -> Self {
         let node = self.node.and_then(|node| node.below.get(name));
         let whole = node.map_or(Reader::Nobody, |node| node.whole);
-        Self {
-            node,
-            whole: self.whole.max(whole),
-        }
+        Self { node, whole: self.whole.max(whole) }
     }
 
     /// Who reads here or below.
     pub(super) fn reader(self) -> Reader {
-        self.whole
-            .max(self.node.map_or(Reader::Nobody, |node| node.reader))
+        self.whole.max(self.node.map_or(Reader::Nobody, |node| node.reader))
     }
 
     /// Whether anybody does.
@@ -91,9 +80,7 @@ impl<'a> Cursor<'a> {
 
 /// Whether `condition` reads `context.<member>`, or may.
 pub(super) fn reads_member(condition: &Expr, member: &str) -> bool {
-    context_paths(condition)
-        .iter()
-        .any(|path| path.first().is_none_or(|first| *first == member))
+    context_paths(condition).iter().any(|path| path.first().is_none_or(|first| *first == member))
 }
 
 /// Every path below `context` that an expression reads. A use of `context` that is
@@ -149,11 +136,7 @@ fn member_path(expr: &Expr) -> Option<Vec<&str>> {
 pub(super) fn children(expr: &Expr) -> Vec<&Expr> {
     match expr.expr_kind() {
         ExprKind::Lit(_) | ExprKind::Var(_) | ExprKind::Slot(_) | ExprKind::Unknown(_) => vec![],
-        ExprKind::If {
-            test_expr,
-            then_expr,
-            else_expr,
-        } => vec![test_expr, then_expr, else_expr],
+        ExprKind::If { test_expr, then_expr, else_expr } => vec![test_expr, then_expr, else_expr],
         ExprKind::And { left, right } | ExprKind::Or { left, right } => vec![left, right],
         ExprKind::UnaryApp { arg, .. } => vec![arg],
         ExprKind::BinaryApp { arg1, arg2, .. } => vec![arg1, arg2],
@@ -180,9 +163,7 @@ mod tests {
     }
 
     fn is_read(reads: &Reads, path: &[&str]) -> bool {
-        path.iter()
-            .fold(reads.cursor(), |cursor, step| cursor.member(step))
-            .is_read()
+        path.iter().fold(reads.cursor(), |cursor, step| cursor.member(step)).is_read()
     }
 
     #[test]
@@ -199,34 +180,16 @@ mod tests {
 
     #[test]
     fn asking_whether_a_member_exists_reads_it() {
-        assert!(is_read(
-            &reads("context.args has amount"),
-            &["args", "amount"]
-        ));
-        assert!(is_read(
-            &reads("context has args.trip.days"),
-            &["args", "trip", "days"]
-        ));
-        assert!(!is_read(
-            &reads("context.args has amount"),
-            &["args", "other"]
-        ));
+        assert!(is_read(&reads("context.args has amount"), &["args", "amount"]));
+        assert!(is_read(&reads("context has args.trip.days"), &["args", "trip", "days"]));
+        assert!(!is_read(&reads("context.args has amount"), &["args", "other"]));
     }
 
     #[test]
     fn what_is_compared_as_a_whole_reads_everything_below() {
-        assert!(is_read(
-            &reads("context.args == {a: 1}"),
-            &["args", "anything"]
-        ));
-        assert!(is_read(
-            &reads("(if true then context else context).args.a == 1"),
-            &["x", "y"]
-        ));
-        assert!(is_read(
-            &reads("[context.args].contains({})"),
-            &["args", "anything"]
-        ));
+        assert!(is_read(&reads("context.args == {a: 1}"), &["args", "anything"]));
+        assert!(is_read(&reads("(if true then context else context).args.a == 1"), &["x", "y"]));
+        assert!(is_read(&reads("[context.args].contains({})"), &["args", "anything"]));
     }
 
     #[test]
@@ -245,8 +208,6 @@ mod tests {
         let read = |text: &str| reads_member(&text.parse::<Expr>().unwrap(), "args");
         assert!(read("context.args.a == 1"));
         assert!(read("context == {}"));
-        assert!(!read(
-            "context.session.calls_here > 1 || principal.attrs.args == 1"
-        ));
+        assert!(!read("context.session.calls_here > 1 || principal.attrs.args == 1"));
     }
 }

@@ -49,9 +49,7 @@ impl Said<'_> {
                 Kind::Permit if all_permitted && !listing => outcome.permits.push(fired(policy)),
                 Kind::Permit => {}
                 Kind::Forbid => {
-                    outcome.denies.push(Denial {
-                        reason: self.reason(policy, principals),
-                    });
+                    outcome.denies.push(Denial { reason: self.reason(policy, principals) });
                 }
                 Kind::Ask if listing => {}
                 Kind::Ask => outcome.asks.extend(self.asked(policy, principals)),
@@ -98,14 +96,12 @@ impl Said<'_> {
             }
         }
         if !self.call.delegation.is_empty() {
-            outcome
-                .errors
-                .extend(tally.unpermitted.iter().map(|principal| EngineError {
-                    fatal: false,
-                    id: POLICY_ERROR,
-                    message: format!("nothing permits `{principal}` of the delegation chain"),
-                    policy: String::new(),
-                }));
+            outcome.errors.extend(tally.unpermitted.iter().map(|principal| EngineError {
+                fatal: false,
+                id: POLICY_ERROR,
+                message: format!("nothing permits `{principal}` of the delegation chain"),
+                policy: String::new(),
+            }));
         }
     }
 
@@ -136,10 +132,7 @@ impl Said<'_> {
 }
 
 fn fired(policy: &Policy) -> Fired {
-    Fired {
-        policy: policy.place.clone(),
-        id: policy.notes.id.clone(),
-    }
+    Fired { policy: policy.place.clone(), id: policy.notes.id.clone() }
 }
 
 fn duties(policy: &Policy) -> impl Iterator<Item = Duty> + '_ {
@@ -163,9 +156,7 @@ fn add_shadows(policy: &Policy, outcome: &mut Outcome) {
     };
     outcome.shadows.push(shadow(rule, &policy.notes.id));
     let obligations = policy.notes.obligations.iter();
-    outcome
-        .shadows
-        .extend(obligations.map(|obligation| shadow("obligations", &obligation.id)));
+    outcome.shadows.extend(obligations.map(|obligation| shadow("obligations", &obligation.id)));
 }
 
 /// The order of policies in Cedar's sets says nothing and must not show.
@@ -185,10 +176,7 @@ pub(super) fn size_bytes(outcome: &Outcome) -> usize {
     let reason = |reason: &Reason| {
         reason.id.len() + reason.message.len() + reason.detail.len() + reason.policy.len()
     };
-    let permits = outcome
-        .permits
-        .iter()
-        .map(|fired| fired.policy.len() + fired.id.len());
+    let permits = outcome.permits.iter().map(|fired| fired.policy.len() + fired.id.len());
     let denies = outcome.denies.iter().map(|denial| reason(&denial.reason));
     let asks = outcome
         .asks
@@ -197,19 +185,7 @@ pub(super) fn size_bytes(outcome: &Outcome) -> usize {
     let duties = outcome.obligations.iter().map(|duty| {
         duty.obligation.id.len() + duty.obligation.properties.text().len() + duty.policy.len()
     });
-    let errors = outcome
-        .errors
-        .iter()
-        .map(|error| error.message.len() + error.policy.len());
-    let shadows = outcome
-        .shadows
-        .iter()
-        .map(|shadow| shadow.id.len() + shadow.policy.len());
-    permits
-        .chain(denies)
-        .chain(asks)
-        .chain(duties)
-        .chain(errors)
-        .chain(shadows)
-        .sum()
+    let errors = outcome.errors.iter().map(|error| error.message.len() + error.policy.len());
+    let shadows = outcome.shadows.iter().map(|shadow| shadow.id.len() + shadow.policy.len());
+    permits.chain(denies).chain(asks).chain(duties).chain(errors).chain(shadows).sum()
 }

@@ -35,11 +35,7 @@ impl Allowlist {
             all: spec.all,
             target: spec.target,
             patterns: patterns.collect::<Result<_, _>>()?,
-            stopwords: if spec.stopwords.is_empty() {
-                None
-            } else {
-                Some(words(&spec.stopwords)?)
-            },
+            stopwords: if spec.stopwords.is_empty() { None } else { Some(words(&spec.stopwords)?) },
         })
     }
 
@@ -51,11 +47,7 @@ impl Allowlist {
             Target::Line => candidate.lines,
         };
         let by_pattern = || self.patterns.iter().any(|p| p.is_match(target));
-        let by_word = || {
-            self.stopwords
-                .as_ref()
-                .is_some_and(|w| w.is_match(candidate.secret))
-        };
+        let by_word = || self.stopwords.as_ref().is_some_and(|w| w.is_match(candidate.secret));
         if self.all {
             (self.patterns.is_empty() || by_pattern()) && (self.stopwords.is_none() || by_word())
         } else {
@@ -74,10 +66,7 @@ pub(crate) fn byte_regex(pattern: &str) -> Result<Regex, String> {
 }
 
 fn words(list: &[String]) -> Result<AhoCorasick, String> {
-    AhoCorasick::builder()
-        .ascii_case_insensitive(true)
-        .build(list)
-        .map_err(|e| e.to_string())
+    AhoCorasick::builder().ascii_case_insensitive(true).build(list).map_err(|e| e.to_string())
 }
 
 /// Shannon entropy in bits per byte.
@@ -104,14 +93,8 @@ pub(crate) fn lines_around(text: &[u8], start: usize, end: usize) -> &[u8] {
     let last = end.saturating_add(MAX_LINE_SIDE_BYTES).min(text.len());
     let before = text.get(first..start).unwrap_or_default();
     let after = text.get(end..last).unwrap_or_default();
-    let from = before
-        .iter()
-        .rposition(|b| *b == b'\n')
-        .map_or(first, |at| first + at + 1);
-    let to = after
-        .iter()
-        .position(|b| *b == b'\n')
-        .map_or(last, |at| end + at);
+    let from = before.iter().rposition(|b| *b == b'\n').map_or(first, |at| first + at + 1);
+    let to = after.iter().position(|b| *b == b'\n').map_or(last, |at| end + at);
     text.get(from..to).unwrap_or_default()
 }
 
@@ -120,11 +103,7 @@ mod tests {
     use super::*;
 
     fn candidate<'a>(secret: &'a str, whole: &'a str, lines: &'a str) -> Candidate<'a> {
-        Candidate {
-            secret: secret.as_bytes(),
-            whole: whole.as_bytes(),
-            lines: lines.as_bytes(),
-        }
+        Candidate { secret: secret.as_bytes(), whole: whole.as_bytes(), lines: lines.as_bytes() }
     }
 
     fn list(all: bool, target: Target, patterns: &[&str], stopwords: &[&str]) -> Allowlist {
@@ -178,10 +157,7 @@ mod tests {
     fn long_lines_are_cut_on_both_sides() {
         let text = [b'x'; 2 * MAX_LINE_SIDE_BYTES + 3];
         let middle = MAX_LINE_SIDE_BYTES + 1;
-        assert_eq!(
-            lines_around(&text, middle, middle + 1).len(),
-            2 * MAX_LINE_SIDE_BYTES + 1
-        );
+        assert_eq!(lines_around(&text, middle, middle + 1).len(), 2 * MAX_LINE_SIDE_BYTES + 1);
         assert_eq!(lines_around(&text, 1, 2).len(), MAX_LINE_SIDE_BYTES + 2);
     }
 }

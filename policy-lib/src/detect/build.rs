@@ -42,11 +42,7 @@ pub(crate) fn known_secret(rule: &SecretRule) -> Known {
     Known {
         family: "secret",
         rule: rule.id.clone(),
-        severity: if is_weak(rule) {
-            Severity::Medium
-        } else {
-            Severity::High
-        },
+        severity: if is_weak(rule) { Severity::Medium } else { Severity::High },
     }
 }
 
@@ -80,10 +76,7 @@ pub(crate) fn allowlist(spec: &AllowSpec) -> Result<Allowlist, CompileError> {
 /// The bundle's own patterns, ready to compile.
 pub(crate) fn custom_specs(regexes: &[RegexConfig]) -> Result<Vec<RuleSpec>, CompileError> {
     if regexes.len() > MAX_REGEXES {
-        return Err(CompileError::TooManyRegexes {
-            found: regexes.len(),
-            most: MAX_REGEXES,
-        });
+        return Err(CompileError::TooManyRegexes { found: regexes.len(), most: MAX_REGEXES });
     }
     let mut taken = HashSet::new();
     let specs = regexes.iter().enumerate().map(|(index, regex)| {

@@ -84,11 +84,7 @@ fn read_row(bytes: &[u8], mut at: usize, row: &mut Vec<Group>) -> usize {
         while bytes.get(at).is_some_and(u8::is_ascii_digit) {
             at += 1;
         }
-        row.push(Group {
-            start,
-            len: at - start,
-            joint,
-        });
+        row.push(Group { start, len: at - start, joint });
         joint = bytes.get(at).copied().filter(|b| matches!(b, b' ' | b'-'));
         let goes_on = joint.is_some() && bytes.get(at + 1).is_some_and(u8::is_ascii_digit);
         if !goes_on {
@@ -126,10 +122,7 @@ fn cards_in(bytes: &[u8], row: &[Group], report: &mut impl FnMut(usize, usize)) 
 /// number joined by dashes.
 fn printed_at<'a>(row: &'a [Group], shape: &[usize]) -> Option<&'a [Group]> {
     let groups = row.get(..shape.len())?;
-    let fits = groups
-        .iter()
-        .zip(shape)
-        .all(|(group, len)| group.len == *len);
+    let fits = groups.iter().zip(shape).all(|(group, len)| group.len == *len);
     let joint = groups.get(1)?.joint;
     let even = groups.iter().skip(1).all(|group| group.joint == joint);
     let dashed =
@@ -144,15 +137,9 @@ fn report_if_card(bytes: &[u8], groups: &[Group], report: &mut impl FnMut(usize,
     };
     let (start, end) = (first.start, last.start + last.len);
     let span = bytes.get(start..end).unwrap_or_default();
-    let digits = || {
-        span.iter()
-            .filter(|b| b.is_ascii_digit())
-            .map(|b| u32::from(b - b'0'))
-    };
-    let found = is_brand(
-        digits().take(4).fold(0, |n, d| n * 10 + d),
-        digits().count(),
-    ) && luhn(digits())
+    let digits = || span.iter().filter(|b| b.is_ascii_digit()).map(|b| u32::from(b - b'0'));
+    let found = is_brand(digits().take(4).fold(0, |n, d| n * 10 + d), digits().count())
+        && luhn(digits())
         && stands_alone(bytes, start, end);
     if found {
         report(start, end);
@@ -180,10 +167,8 @@ fn luhn(digits: impl Iterator<Item = u32>) -> bool {
 
 /// Whether the digits are no part of a decimal number, an identifier or a digest.
 fn stands_alone(bytes: &[u8], start: usize, end: usize) -> bool {
-    let digit_at = |at: Option<usize>| {
-        at.and_then(|at| bytes.get(at))
-            .is_some_and(u8::is_ascii_digit)
-    };
+    let digit_at =
+        |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_digit);
     let point = |byte: u8| matches!(byte, b'.' | b',');
     let free_after = match bytes.get(end) {
         None => true,
@@ -203,11 +188,8 @@ fn stands_alone(bytes: &[u8], start: usize, end: usize) -> bool {
 /// Whether the letters before a number are a word or an escaped line break, not the hex digits of a digest.
 fn ends_in_word(before: &[u8]) -> bool {
     const LONGEST_WORD: usize = 16;
-    let letters = before
-        .iter()
-        .rev()
-        .take_while(|b| b.is_ascii_alphabetic())
-        .take(LONGEST_WORD + 1);
+    let letters =
+        before.iter().rev().take_while(|b| b.is_ascii_alphabetic()).take(LONGEST_WORD + 1);
     let count = letters.clone().count();
     let mut ahead = before.iter().rev().skip(count);
     let lead = ahead.next();
@@ -246,19 +228,13 @@ mod tests {
 
     fn found(text: &str) -> Vec<String> {
         let mut out = Vec::new();
-        scan(text, |start, end| {
-            out.push(text.get(start..end).unwrap().to_owned())
-        });
+        scan(text, |start, end| out.push(text.get(start..end).unwrap().to_owned()));
         out
     }
 
     #[test]
     fn luhn_takes_valid_and_refuses_changed() {
-        let digits = |text: &str| {
-            text.bytes()
-                .map(|b| u32::from(b - b'0'))
-                .collect::<Vec<_>>()
-        };
+        let digits = |text: &str| text.bytes().map(|b| u32::from(b - b'0')).collect::<Vec<_>>();
         assert!(luhn(digits("79927398713").into_iter()));
         for wrong in ["79927398710", "79927398731", "79927398714"] {
             assert!(!luhn(digits(wrong).into_iter()), "{wrong}");
@@ -290,11 +266,7 @@ mod tests {
             ("700000000000000", false),
         ] {
             let number = complete(partial);
-            assert_eq!(
-                found(&number),
-                if is_card { vec![number] } else { vec![] },
-                "{partial}"
-            );
+            assert_eq!(found(&number), if is_card { vec![number] } else { vec![] }, "{partial}");
         }
     }
 
@@ -303,10 +275,7 @@ mod tests {
         let number = visa();
         for joint in ["", " ", "-"] {
             let card = grouped(&number, joint, &[4, 4, 4, 4]);
-            assert_eq!(
-                found(&format!("pay with {card}, thanks")),
-                std::slice::from_ref(&card)
-            );
+            assert_eq!(found(&format!("pay with {card}, thanks")), std::slice::from_ref(&card));
         }
         let spaced = grouped(&number, " ", &[1; 16]);
         assert_eq!(found(&spaced), [spaced]);
@@ -318,15 +287,9 @@ mod tests {
     #[test]
     fn a_printed_card_is_found_among_other_numbers() {
         let card = grouped(&visa(), " ", &[4, 4, 4, 4]);
-        assert_eq!(
-            found(&format!("12 {card} 2027 123")),
-            std::slice::from_ref(&card)
-        );
+        assert_eq!(found(&format!("12 {card} 2027 123")), std::slice::from_ref(&card));
         let bare = visa();
-        assert_eq!(
-            found(&format!("5 {bare} 12-27")),
-            std::slice::from_ref(&bare)
-        );
+        assert_eq!(found(&format!("5 {bare} 12-27")), std::slice::from_ref(&bare));
         let amex = grouped(&complete("37828224631000"), "-", &[4, 6, 5]);
         assert_eq!(found(&format!("7 {amex} 9 {bare}")), [amex, bare]);
     }

@@ -51,9 +51,7 @@ pub(crate) fn resolve(
 
 /// Names the nearest of the known names, if there is one.
 fn hint<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    suggest(name, known)
-        .map(|near| format!("; did you mean `{near}`?"))
-        .unwrap_or_default()
+    suggest(name, known).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default()
 }
 
 fn is_member(entry: &DetectorConfig, rule: &Known) -> bool {
@@ -71,15 +69,8 @@ fn members<'a>(
         return Ok(members);
     }
     let ids: Vec<String> = known.iter().map(Known::id).collect();
-    let names = known
-        .iter()
-        .map(|rule| rule.family)
-        .chain(ids.iter().map(String::as_str));
-    Err(CompileError::UnknownDetector {
-        index,
-        id: entry.id.clone(),
-        hint: hint(&entry.id, names),
-    })
+    let names = known.iter().map(|rule| rule.family).chain(ids.iter().map(String::as_str));
+    Err(CompileError::UnknownDetector { index, id: entry.id.clone(), hint: hint(&entry.id, names) })
 }
 
 fn check_rules(
@@ -89,10 +80,7 @@ fn check_rules(
     rules: &[String],
     members: &[&Known],
 ) -> Result<(), CompileError> {
-    match rules
-        .iter()
-        .find(|rule| !members.iter().any(|known| known.rule == **rule))
-    {
+    match rules.iter().find(|rule| !members.iter().any(|known| known.rule == **rule)) {
         None => Ok(()),
         Some(rule) => Err(CompileError::UnknownRule {
             index,
@@ -112,11 +100,7 @@ mod tests {
 
     fn known() -> Vec<Known> {
         [("secret", "alpha"), ("secret", "beta"), ("pii", "card")]
-            .map(|(family, rule)| Known {
-                family,
-                rule: rule.to_owned(),
-                severity: Severity::High,
-            })
+            .map(|(family, rule)| Known { family, rule: rule.to_owned(), severity: Severity::High })
             .into()
     }
 
@@ -131,11 +115,7 @@ mod tests {
     }
 
     fn on(entries: &[DetectorConfig]) -> Vec<bool> {
-        resolve(entries, &known())
-            .unwrap()
-            .iter()
-            .map(Active::anywhere)
-            .collect()
+        resolve(entries, &known()).unwrap().iter().map(Active::anywhere).collect()
     }
 
     #[test]

@@ -43,10 +43,7 @@ pub(crate) fn unseen(c: char) -> Option<Unseen> {
 /// The ASCII character that a tag character stands for.
 pub(crate) fn tag_value(c: char) -> Option<char> {
     let value = u32::from(c).checked_sub(0xE0000)?;
-    (0x20..0x7F)
-        .contains(&value)
-        .then(|| char::from_u32(value))
-        .flatten()
+    (0x20..0x7F).contains(&value).then(|| char::from_u32(value)).flatten()
 }
 
 /// The byte that a variation selector stands for where bytes are smuggled.

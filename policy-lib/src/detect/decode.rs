@@ -54,10 +54,7 @@ fn is_run_byte(byte: u8) -> bool {
 fn run_end(bytes: &[u8], mut at: usize) -> usize {
     loop {
         let line = at;
-        at += rest(bytes, at)
-            .iter()
-            .take_while(|b| is_run_byte(**b))
-            .count();
+        at += rest(bytes, at).iter().take_while(|b| is_run_byte(**b)).count();
         let full = at - line >= MIN_WRAPPED_LINE_BYTES && (at - line).is_multiple_of(4);
         let skip = match rest(bytes, at) {
             [b'\n', ..] => 1,
@@ -118,11 +115,7 @@ fn undo(run: &str) -> Option<String> {
     // One digit too many cannot belong to it.
     let whole = joined.len() - usize::from(joined.len() % 4 == 1);
     let digits = joined.get(..whole)?;
-    let engine = if digits.contains(['-', '_']) {
-        &BASE64_URL
-    } else {
-        &BASE64
-    };
+    let engine = if digits.contains(['-', '_']) { &BASE64_URL } else { &BASE64 };
     readable(engine.decode(digits).ok()?)
 }
 
@@ -183,19 +176,13 @@ fn percent_escape(bytes: &[u8], out: &mut Vec<u8>) -> Option<usize> {
 fn backslash_escape(bytes: &[u8], out: &mut Vec<u8>) -> Option<usize> {
     let (code, length) = match bytes {
         [b'\\', b'u', b'{', tail @ ..] => {
-            let digits = tail
-                .iter()
-                .take(6)
-                .take_while(|b| b.is_ascii_hexdigit())
-                .count();
+            let digits = tail.iter().take(6).take_while(|b| b.is_ascii_hexdigit()).count();
             let closed = tail.get(digits) == Some(&b'}');
             (number(tail.get(..digits).filter(|_| closed)?)?, digits + 4)
         }
         [b'\\', b'u', tail @ ..] => match (number(tail.get(..4)?)?, tail.get(4..10)) {
             (high @ 0xD800..=0xDBFF, Some([b'\\', b'u', low @ ..])) => {
-                let low = number(low)?
-                    .checked_sub(0xDC00)
-                    .filter(|low| *low < 0x400)?;
+                let low = number(low)?.checked_sub(0xDC00).filter(|low| *low < 0x400)?;
                 (0x10000 + ((high - 0xD800) << 10) + low, 12)
             }
             (code, _) => (code, 6),
@@ -263,10 +250,7 @@ mod tests {
 
     #[test]
     fn separators_of_the_other_alphabet_do_not_hide_a_run() {
-        let run = BASE64
-            .encode("the quick brown fox")
-            .trim_end_matches('=')
-            .to_owned();
+        let run = BASE64.encode("the quick brown fox").trim_end_matches('=').to_owned();
         for prefix in ["key-", "path/to/", "a_b+c-"] {
             assert_eq!(
                 decoded(&format!("{prefix}{run}")),

@@ -53,15 +53,10 @@ impl Detectors {
     ///
     /// A name that is unknown, or a pattern that does not compile, is too large or matches empty text.
     pub fn compile(config: &Config) -> Result<Self, CompileError> {
-        let file = gitleaks::rules().map_err(|e| CompileError::BuiltIn {
-            problem: e.to_string(),
-        })?;
-        let others =
-            [CARD, ZERO_WIDTH, BIDI, TAGS, SELECTORS].map(|(family, rule, severity)| Known {
-                family,
-                rule: rule.to_owned(),
-                severity,
-            });
+        let file =
+            gitleaks::rules().map_err(|e| CompileError::BuiltIn { problem: e.to_string() })?;
+        let others = [CARD, ZERO_WIDTH, BIDI, TAGS, SELECTORS]
+            .map(|(family, rule, severity)| Known { family, rule: rule.to_owned(), severity });
         let known: Vec<Known> = file.rules.iter().map(known_secret).chain(others).collect();
         let active = resolve(&config.detectors, &known)?;
         let built_in = |(family, rule, _): (&str, &str, Severity)| {
@@ -130,13 +125,7 @@ impl Detectors {
 /// Says in the bundle author's words which rule does not compile.
 fn bad_rule(config: &Config, (name, problem): RuleProblem) -> CompileError {
     match config.regexes.iter().position(|regex| *regex.id == *name) {
-        Some(index) => CompileError::BadPattern {
-            index,
-            id: name.to_string(),
-            problem,
-        },
-        None => CompileError::BuiltIn {
-            problem: format!("`{name}`: {problem}"),
-        },
+        Some(index) => CompileError::BadPattern { index, id: name.to_string(), problem },
+        None => CompileError::BuiltIn { problem: format!("`{name}`: {problem}") },
     }
 }

@@ -134,11 +134,7 @@ fn allow_spec(raw: RawAllow) -> Option<AllowSpec> {
     (about_text && !needs_path).then(|| AllowSpec {
         all,
         target: raw.target,
-        patterns: raw
-            .regexes
-            .iter()
-            .map(|p| escape_literal_braces(p))
-            .collect(),
+        patterns: raw.regexes.iter().map(|p| escape_literal_braces(p)).collect(),
         stopwords: raw.stopwords,
     })
 }
@@ -163,11 +159,8 @@ fn escape_literal_braces(pattern: &str) -> String {
         rest = after;
         // A bracket right after the opening of a class is a member of it.
         if c == '[' {
-            let members = if rest.starts_with("^]") {
-                2
-            } else {
-                usize::from(rest.starts_with(']'))
-            };
+            let members =
+                if rest.starts_with("^]") { 2 } else { usize::from(rest.starts_with(']')) };
             let (piece, after) = rest.split_at(members);
             out.push_str(piece);
             rest = after;
@@ -183,11 +176,7 @@ fn split_escape(rest: &str) -> (&str, &str) {
         return (rest, "");
     };
     let braced = matches!(escaped, 'x' | 'p' | 'P') && rest.chars().nth(2) == Some('{');
-    let end = if braced {
-        rest.find('}').map(|at| at + 1)
-    } else {
-        chars.next().map(|(at, _)| at)
-    };
+    let end = if braced { rest.find('}').map(|at| at + 1) } else { chars.next().map(|(at, _)| at) };
     rest.split_at(end.unwrap_or(rest.len()))
 }
 
@@ -197,10 +186,7 @@ fn is_repetition(rest: &str) -> bool {
         return false;
     };
     let (low, high) = inner.split_once(',').unwrap_or((inner, ""));
-    !low.is_empty()
-        && [low, high]
-            .iter()
-            .all(|n| n.bytes().all(|b| b.is_ascii_digit()))
+    !low.is_empty() && [low, high].iter().all(|n| n.bytes().all(|b| b.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -212,24 +198,13 @@ mod tests {
         let file = rules().unwrap();
         assert_eq!(file.rules.len(), 221);
         assert!(file.rules.iter().all(|r| !r.keywords.is_empty()));
-        assert_eq!(
-            file.rules.iter().filter(|r| r.entropy.is_some()).count(),
-            130
-        );
+        assert_eq!(file.rules.iter().filter(|r| r.entropy.is_some()).count(), 130);
         assert_eq!(file.rules.iter().filter(|r| r.group.is_some()).count(), 1);
         assert_eq!(file.rules.iter().filter(|r| r.for_one_file_kind).count(), 4);
         assert_eq!(file.allow.patterns.len(), 13);
         assert_eq!(file.allow.stopwords.len(), 2);
-        let generic = file
-            .rules
-            .iter()
-            .find(|r| r.id == "generic-api-key")
-            .unwrap();
-        assert_eq!(
-            generic.allow.len(),
-            3,
-            "the one that asks for a path cannot hold"
-        );
+        let generic = file.rules.iter().find(|r| r.id == "generic-api-key").unwrap();
+        assert_eq!(generic.allow.len(), 3, "the one that asks for a path cannot hold");
         assert!(generic.allow.iter().any(|a| a.stopwords.len() == 1446));
     }
 

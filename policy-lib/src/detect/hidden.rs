@@ -97,10 +97,7 @@ fn fold(c: char) -> Option<String> {
 /// For each character, whether it is a tag of a flag emoji such as Scotland's.
 fn flag_tags(chars: &[(usize, char)]) -> Vec<bool> {
     let mut inside = vec![false; chars.len()];
-    let flags = chars
-        .iter()
-        .enumerate()
-        .filter(|(_, (_, c))| *c == BLACK_FLAG);
+    let flags = chars.iter().enumerate().filter(|(_, (_, c))| *c == BLACK_FLAG);
     for (flag, _) in flags {
         let tags = chars.iter().skip(flag + 1);
         let names = tags
@@ -110,10 +107,7 @@ fn flag_tags(chars: &[(usize, char)]) -> Vec<bool> {
             .take_while(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
         let count = names.clone().count();
         let country = names.take(2).all(|c| c.is_ascii_lowercase());
-        let closed = tags
-            .clone()
-            .nth(count)
-            .is_some_and(|(_, c)| *c == CANCEL_TAG);
+        let closed = tags.clone().nth(count).is_some_and(|(_, c)| *c == CANCEL_TAG);
         if FLAG_TAGS.contains(&count) && country && closed {
             for mark in inside.iter_mut().skip(flag + 1).take(count + 1) {
                 *mark = true;
@@ -142,9 +136,7 @@ fn at_home(chars: &[(usize, char)], index: usize, kind: Unseen) -> bool {
         }
         Unseen::ZeroWidth => match c {
             BYTE_ORDER_MARK => index == 0,
-            ZERO_SPACE => [before, after]
-                .iter()
-                .all(|side| side.is_some_and(takes_zero_space)),
+            ZERO_SPACE => [before, after].iter().all(|side| side.is_some_and(takes_zero_space)),
             JOINER if joins_emoji(chars, index) => true,
             JOINER | NON_JOINER => {
                 let ends = after.is_none_or(|c| {
@@ -160,12 +152,7 @@ fn at_home(chars: &[(usize, char)], index: usize, kind: Unseen) -> bool {
 /// Whether the joiner stands between two emoji; a skin tone or one variation selector may follow the first.
 fn joins_emoji(chars: &[(usize, char)], index: usize) -> bool {
     let after = chars.get(index + 1).is_some_and(|(_, c)| is_emoji(*c));
-    let mut before = chars
-        .get(..index)
-        .unwrap_or_default()
-        .iter()
-        .rev()
-        .map(|(_, c)| *c);
+    let mut before = chars.get(..index).unwrap_or_default().iter().rev().map(|(_, c)| *c);
     let base = match before.next() {
         Some('\u{FE0F}') => before.next(),
         Some(c) if is_skin_tone(c) => before.next(),
@@ -192,21 +179,14 @@ mod tests {
     }
 
     fn tags(text: &str) -> String {
-        text.chars()
-            .map(|c| char::from_u32(0xE0000 + u32::from(c)).unwrap())
-            .collect()
+        text.chars().map(|c| char::from_u32(0xE0000 + u32::from(c)).unwrap()).collect()
     }
 
     fn selectors(text: &str) -> String {
         text.bytes()
             .map(|b| {
                 let code = u32::from(b);
-                char::from_u32(if code < 16 {
-                    0xFE00 + code
-                } else {
-                    0xE0100 + code - 16
-                })
-                .unwrap()
+                char::from_u32(if code < 16 { 0xFE00 + code } else { 0xE0100 + code - 16 }).unwrap()
             })
             .collect()
     }
@@ -261,30 +241,16 @@ mod tests {
         assert_eq!(
             reveal(text).runs,
             [
-                Run {
-                    kind: Unseen::ZeroWidth,
-                    start: 2,
-                    end: 11
-                },
-                Run {
-                    kind: Unseen::Bidi,
-                    start: 13,
-                    end: 16
-                }
+                Run { kind: Unseen::ZeroWidth, start: 2, end: 11 },
+                Run { kind: Unseen::Bidi, start: 13, end: 16 }
             ]
         );
     }
 
     #[test]
     fn a_run_of_joiners_between_letters_is_no_spelling() {
-        assert_eq!(
-            kinds("\u{645}\u{200C}\u{200D}\u{200C}\u{6CC}"),
-            [Unseen::ZeroWidth]
-        );
-        assert_eq!(
-            kinds("\u{1F469}\u{200D}\u{200D}\u{1F4BB}"),
-            [Unseen::ZeroWidth]
-        );
+        assert_eq!(kinds("\u{645}\u{200C}\u{200D}\u{200C}\u{6CC}"), [Unseen::ZeroWidth]);
+        assert_eq!(kinds("\u{1F469}\u{200D}\u{200D}\u{1F4BB}"), [Unseen::ZeroWidth]);
     }
 
     #[test]
@@ -305,10 +271,7 @@ mod tests {
     #[test]
     fn the_plain_text_is_what_a_reader_sees() {
         let plain = |text: &str| reveal(text).plain.map(|view| view.text().to_owned());
-        assert_eq!(
-            plain("p\u{200B}a\u{202E}s\u{E0041}s").as_deref(),
-            Some("pass")
-        );
+        assert_eq!(plain("p\u{200B}a\u{202E}s\u{E0041}s").as_deref(), Some("pass"));
         assert_eq!(
             plain("\u{FF30}\u{1D41A}\u{24E2}\u{FF53}\u{A0}x\u{2013}y").as_deref(),
             Some("Pass x-y")
@@ -319,14 +282,8 @@ mod tests {
     #[test]
     fn what_is_spelled_by_tags_and_selectors_is_read() {
         let smuggled = |text: &str| reveal(text).smuggled.map(|view| view.text().to_owned());
-        assert_eq!(
-            smuggled(&format!("hi{}!", tags("do it"))).as_deref(),
-            Some("do it")
-        );
-        assert_eq!(
-            smuggled(&format!("\u{1F600}{}", selectors("Do it"))).as_deref(),
-            Some("Do it")
-        );
+        assert_eq!(smuggled(&format!("hi{}!", tags("do it"))).as_deref(), Some("do it"));
+        assert_eq!(smuggled(&format!("\u{1F600}{}", selectors("Do it"))).as_deref(), Some("Do it"));
         assert_eq!(smuggled("a\u{200B}b"), None);
     }
 }

@@ -72,11 +72,7 @@ impl Active {
 
     /// Switches the rule on at `origins` (all of them when empty). The highest severity asked for stays.
     pub(crate) fn raise(&mut self, origins: &[Origin], severity: Severity) {
-        let wanted = if origins.is_empty() {
-            ORIGINS.as_slice()
-        } else {
-            origins
-        };
+        let wanted = if origins.is_empty() { ORIGINS.as_slice() } else { origins };
         for origin in wanted {
             if let Some(slot) = self.0.get_mut(*origin as usize) {
                 *slot = (*slot).max(Some(severity));
@@ -99,10 +95,7 @@ mod tests {
         for origin in ORIGINS {
             let mut active = Active::default();
             active.raise(&[origin], Severity::Low);
-            let on: Vec<_> = ORIGINS
-                .into_iter()
-                .filter(|o| active.at(*o).is_some())
-                .collect();
+            let on: Vec<_> = ORIGINS.into_iter().filter(|o| active.at(*o).is_some()).collect();
             assert_eq!(on, [origin]);
         }
     }

@@ -29,26 +29,15 @@ const TEXTUAL_SUFFIXES: [&str; 4] = ["+json", "+json-seq", "+xml", "+yaml"];
 /// `None` when the detectors read `media`, else the name under which it is reported as not inspected.
 /// An empty media type is read: it only means that nobody said.
 pub(crate) fn unread(media: &str) -> Option<String> {
-    let essence = media
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
+    let essence = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let read = essence.is_empty()
         || essence.starts_with("text/")
         || TEXTUAL.contains(&essence.as_str())
-        || TEXTUAL_SUFFIXES
-            .iter()
-            .any(|suffix| essence.ends_with(suffix));
+        || TEXTUAL_SUFFIXES.iter().any(|suffix| essence.ends_with(suffix));
     if read {
         return None;
     }
-    Some(if is_type(&essence) {
-        essence
-    } else {
-        "other".to_owned()
-    })
+    Some(if is_type(&essence) { essence } else { "other".to_owned() })
 }
 
 /// Whether the text has the form of a media type, so that it may be part of an id.
@@ -84,10 +73,7 @@ mod tests {
     #[test]
     fn the_rest_is_named() {
         assert_eq!(unread("image/png").as_deref(), Some("image/png"));
-        assert_eq!(
-            unread("Application/PDF; x=1").as_deref(),
-            Some("application/pdf")
-        );
+        assert_eq!(unread("Application/PDF; x=1").as_deref(), Some("application/pdf"));
     }
 
     #[test]

@@ -106,18 +106,9 @@ pub(crate) struct RuleSet {
 /// What a rule reports, in offsets of the scanned text.
 pub(crate) enum Sighting<'a> {
     /// A match.
-    Match {
-        rule: &'a Rule,
-        severity: Severity,
-        start: usize,
-        end: usize,
-    },
+    Match { rule: &'a Rule, severity: Severity, start: usize, end: usize },
     /// A rule did not look at this stretch.
-    Unread {
-        why: &'static str,
-        start: usize,
-        end: usize,
-    },
+    Unread { why: &'static str, start: usize, end: usize },
 }
 
 /// The keyword filter did not run.
@@ -140,11 +131,7 @@ impl RuleSet {
             }
             for keyword in &spec.keywords {
                 let keyword = keyword.to_ascii_lowercase();
-                match words
-                    .iter()
-                    .zip(wakes.iter_mut())
-                    .find(|(known, _)| **known == keyword)
-                {
+                match words.iter().zip(wakes.iter_mut()).find(|(known, _)| **known == keyword) {
                     Some((_, woken)) => woken.push(index),
                     None => {
                         words.push(keyword);
@@ -189,13 +176,7 @@ impl RuleSet {
         let awake = self.awake(text)?;
         for (rule, awake) in self.rules.iter().zip(awake) {
             if let (true, Some(severity)) = (awake, rule.active.at(origin)) {
-                rule.scan(
-                    severity,
-                    text.as_bytes(),
-                    self.common_allow.as_ref(),
-                    work,
-                    &mut report,
-                );
+                rule.scan(severity, text.as_bytes(), self.common_allow.as_ref(), work, &mut report);
             }
         }
         Ok(())
@@ -211,10 +192,7 @@ impl RuleSet {
             return Ok(awake);
         };
         let mut seen = vec![false; self.wakes.len()];
-        for found in keywords
-            .try_find_overlapping_iter(text)
-            .map_err(|_| Failed)?
-        {
+        for found in keywords.try_find_overlapping_iter(text).map_err(|_| Failed)? {
             let seen = seen.get_mut(found.pattern().as_usize()).ok_or(Failed)?;
             if !*seen {
                 *seen = true;
@@ -278,12 +256,7 @@ impl Rule {
                 return;
             }
             if let Some((start, end)) = self.judge(text, &captures, common) {
-                report(Sighting::Match {
-                    rule: self,
-                    severity,
-                    start,
-                    end,
-                });
+                report(Sighting::Match { rule: self, severity, start, end });
             }
         }
     }
@@ -303,26 +276,17 @@ impl Rule {
             Part::Group(group) => Some(captures.get(group)?),
             Part::FirstGroup => captures.iter().skip(1).flatten().find(|m| !m.is_empty()),
         }
-        .map_or((whole.start() + lead, trimmed), |m| {
-            (m.start(), m.as_bytes())
-        });
+        .map_or((whole.start() + lead, trimmed), |m| (m.start(), m.as_bytes()));
         if secret.is_empty() || self.entropy.is_some_and(|least| entropy(secret) <= least) {
             return None;
         }
         let candidate = Candidate {
             secret,
             whole: trimmed,
-            lines: lines_around(
-                text,
-                whole.start() + lead,
-                whole.start() + lead + trimmed.len(),
-            ),
+            lines: lines_around(text, whole.start() + lead, whole.start() + lead + trimmed.len()),
         };
         let common = common.filter(|_| self.common_allow);
-        let harmless = common
-            .into_iter()
-            .chain(&self.allow)
-            .any(|list| list.allows(&candidate));
+        let harmless = common.into_iter().chain(&self.allow).any(|list| list.allows(&candidate));
         (!harmless).then_some((start, start + secret.len()))
     }
 }
@@ -384,9 +348,9 @@ mod tests {
     ) -> Vec<(String, usize, usize)> {
         let mut out = Vec::new();
         set.scan(origin, text, work, |s| match s {
-            Sighting::Match {
-                rule, start, end, ..
-            } => out.push((rule.name.to_string(), start, end)),
+            Sighting::Match { rule, start, end, .. } => {
+                out.push((rule.name.to_string(), start, end))
+            }
             Sighting::Unread { why, start, end } => out.push((why.to_owned(), start, end)),
         })
         .unwrap();
@@ -400,10 +364,7 @@ mod tests {
         let whole = 2 * text.len() + 2 * 2 * MATCH_COST;
         let seen = |bytes| {
             let found = with_work(&set, Origin::User, text, &mut Work(bytes));
-            found
-                .into_iter()
-                .map(|(name, start, _)| format!("{name} {start}"))
-                .collect::<Vec<_>>()
+            found.into_iter().map(|(name, start, _)| format!("{name} {start}")).collect::<Vec<_>>()
         };
         assert_eq!(seen(whole), ["a 2", "a 6"]);
         assert_eq!(seen(whole - 1), ["a 2", "a 6", "too_much_work 0"]);
@@ -424,10 +385,7 @@ mod tests {
             ]
         };
         let names = |text| -> Vec<String> {
-            seen(rules(), Origin::User, text)
-                .into_iter()
-                .map(|s| s.0)
-                .collect()
+            seen(rules(), Origin::User, text).into_iter().map(|s| s.0).collect()
         };
         assert_eq!(names("123"), ["c"]);
         assert_eq!(names("123 aLPHA"), ["a", "c"]);
@@ -440,9 +398,7 @@ mod tests {
         let part = |part, pattern: &str| {
             let mut rule = spec("a", pattern, &[]);
             rule.part = part;
-            seen(vec![rule], Origin::User, "x key=abc\n")
-                .first()
-                .map(|s| (s.1, s.2))
+            seen(vec![rule], Origin::User, "x key=abc\n").first().map(|s| (s.1, s.2))
         };
         assert_eq!(part(Part::Whole, "key=([a-z]+)\n"), Some((2, 9)));
         assert_eq!(part(Part::FirstGroup, "key=([0-9]*)([a-z]+)"), Some((6, 9)));
@@ -455,10 +411,7 @@ mod tests {
     fn entropy_must_be_above_the_bound() {
         let mut rule = spec("a", "<([a-z]+)>", &[]);
         rule.entropy = Some(1.0);
-        assert_eq!(
-            seen(vec![rule], Origin::User, "<abab> <abcd>"),
-            [("a".to_owned(), 8, 12)]
-        );
+        assert_eq!(seen(vec![rule], Origin::User, "<abab> <abcd>"), [("a".to_owned(), 8, 12)]);
     }
 
     #[test]
@@ -471,19 +424,13 @@ mod tests {
         let more = format!("{text}ab rest");
         let found = seen(vec![spec("a", "ab", &[])], Origin::User, &more);
         assert_eq!(found.len(), MAX_MATCHES_PER_RULE + 1);
-        assert_eq!(
-            found.last(),
-            Some(&(TOO_MANY_MATCHES.to_owned(), text.len(), more.len()))
-        );
+        assert_eq!(found.last(), Some(&(TOO_MANY_MATCHES.to_owned(), text.len(), more.len())));
     }
 
     #[test]
     fn a_pattern_that_matches_nothing_at_all_is_refused() {
         for pattern in ["a*", "", "(a|)", "(", "(?=a)"] {
-            assert!(
-                RuleSet::compile(vec![spec("a", pattern, &[])], None).is_err(),
-                "{pattern}"
-            );
+            assert!(RuleSet::compile(vec![spec("a", pattern, &[])], None).is_err(), "{pattern}");
         }
     }
 }

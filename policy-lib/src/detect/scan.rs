@@ -72,20 +72,15 @@ impl<'a> Scan<'a> {
         let mut sightings = Vec::new();
         let outcome = detectors
             .rules
-            .scan(self.origin, layer.text(), &mut self.work, |sighting| {
-                sightings.push(sighting)
-            });
+            .scan(self.origin, layer.text(), &mut self.work, |sighting| sightings.push(sighting));
         if outcome.is_err() {
             self.failed("patterns");
         }
         for sighting in sightings {
             match sighting {
-                Sighting::Match {
-                    rule,
-                    severity,
-                    start,
-                    end,
-                } => self.add_match(layer, rule, severity, start, end),
+                Sighting::Match { rule, severity, start, end } => {
+                    self.add_match(layer, rule, severity, start, end)
+                }
                 Sighting::Unread { why, start, end } => {
                     let (start, end) = layer.in_original(start, end).unwrap_or((0, self.length));
                     self.hits.push(Hit::uninspected(why, start, end));
@@ -93,9 +88,7 @@ impl<'a> Scan<'a> {
             }
         }
         if detectors.card.active.at(self.origin).is_some() {
-            cards::scan(layer.text(), |start, end| {
-                self.add(layer, &detectors.card, start, end)
-            });
+            cards::scan(layer.text(), |start, end| self.add(layer, &detectors.card, start, end));
         }
     }
 
@@ -110,11 +103,7 @@ impl<'a> Scan<'a> {
         let Some((start, end)) = self.place(layer, &rule.name, start, end) else {
             return;
         };
-        let hits = if rule.yields {
-            &mut self.yielding
-        } else {
-            &mut self.hits
-        };
+        let hits = if rule.yields { &mut self.yielding } else { &mut self.hits };
         hits.push(Hit {
             detector: Arc::clone(&rule.name),
             category: Arc::clone(&rule.category),
@@ -241,25 +230,12 @@ mod tests {
     fn repetitions_and_parts_of_a_hit_go() {
         let hits = [(4, 9), (0, 3), (4, 9), (5, 7), (8, 12)].map(|(s, e)| hit("a", "x", s, e));
         let got = settled(hits.into(), vec![hit("b", "x", 5, 7)]);
-        assert_eq!(
-            got,
-            [
-                named("a", 0, 3),
-                named("a", 4, 9),
-                named("b", 5, 7),
-                named("a", 8, 12)
-            ]
-        );
+        assert_eq!(got, [named("a", 0, 3), named("a", 4, 9), named("b", 5, 7), named("a", 8, 12)]);
     }
 
     #[test]
     fn a_weak_hit_gives_way_to_a_secret_on_the_same_bytes() {
-        let firm = || {
-            vec![
-                hit("secret/a", "secret", 10, 20),
-                hit("pii/card", "pii", 30, 40),
-            ]
-        };
+        let firm = || vec![hit("secret/a", "secret", 10, 20), hit("pii/card", "pii", 30, 40)];
         let left = |start, end| settled(firm(), vec![hit("weak", "secret", start, end)]).len() == 3;
         assert!(!left(5, 11));
         assert!(!left(19, 25));
@@ -272,14 +248,9 @@ mod tests {
     #[test]
     fn too_many_hits_become_one_that_reaches_over_them() {
         let most = |count: usize| {
-            (0..count)
-                .map(|i| hit("a", "x", i * 10, i * 10 + 5))
-                .collect::<Vec<_>>()
+            (0..count).map(|i| hit("a", "x", i * 10, i * 10 + 5)).collect::<Vec<_>>()
         };
-        assert_eq!(
-            settle(most(MAX_HITS_PER_DETECTOR), Vec::new()).len(),
-            MAX_HITS_PER_DETECTOR
-        );
+        assert_eq!(settle(most(MAX_HITS_PER_DETECTOR), Vec::new()).len(), MAX_HITS_PER_DETECTOR);
         let folded = settle(most(MAX_HITS_PER_DETECTOR + 3), vec![hit("b", "x", 1, 2)]);
         assert_eq!(folded.len(), MAX_HITS_PER_DETECTOR + 1);
         let last = folded.last().unwrap();

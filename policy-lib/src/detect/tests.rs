@@ -44,9 +44,7 @@ fn covered<'a>(text: &'a str, hits: &[Hit], detector: &str) -> Option<&'a str> {
 }
 
 fn tags(text: &str) -> String {
-    text.chars()
-        .map(|c| char::from_u32(0xE0000 + u32::from(c)).unwrap())
-        .collect()
+    text.chars().map(|c| char::from_u32(0xE0000 + u32::from(c)).unwrap()).collect()
 }
 
 const AWS: &str = "secret/aws-access-token";
@@ -59,10 +57,7 @@ fn a_secret_and_a_card_are_found_where_they_stand() {
     assert_eq!(names(&hits), [AWS, "pii/card"]);
     assert_eq!(covered(&text, &hits, AWS), Some(&*key));
     assert_eq!(covered(&text, &hits, "pii/card"), Some(&*card));
-    assert_eq!(
-        hits.iter().map(|h| h.severity).collect::<Vec<_>>(),
-        [Severity::High; 2]
-    );
+    assert_eq!(hits.iter().map(|h| h.severity).collect::<Vec<_>>(), [Severity::High; 2]);
     assert_eq!(hits.iter().map(|h| h.score).collect::<Vec<_>>(), [1.0; 2]);
 }
 
@@ -74,10 +69,7 @@ fn a_specific_rule_silences_the_generic_one() {
     let text = format!("api_key = \"{random}\"");
     let hits = scan(&text);
     assert_eq!(names(&hits), ["secret/generic-api-key"]);
-    assert_eq!(
-        covered(&text, &hits, "secret/generic-api-key"),
-        Some(&*random)
-    );
+    assert_eq!(covered(&text, &hits, "secret/generic-api-key"), Some(&*random));
     assert_eq!(hits.first().map(|h| h.severity), Some(Severity::Medium));
 }
 
@@ -135,10 +127,8 @@ fn invisible_characters_do_not_hide_a_secret_or_a_card() {
 
 #[test]
 fn look_alikes_of_ascii_do_not_hide_a_secret() {
-    let wide: String = aws_key()
-        .chars()
-        .map(|c| char::from_u32(u32::from(c) + 0xFEE0).unwrap())
-        .collect();
+    let wide: String =
+        aws_key().chars().map(|c| char::from_u32(u32::from(c) + 0xFEE0).unwrap()).collect();
     let hits = scan(&wide);
     assert_eq!(names(&hits), [AWS]);
     assert_eq!(covered(&wide, &hits, AWS), Some(&*wide));
@@ -158,10 +148,7 @@ fn a_secret_spelled_in_tags_is_found_there() {
 fn json_escapes_do_not_hide_tags() {
     let text = r"ok \udb40\udc68\udb40\udc69 then";
     let hits = scan(text);
-    assert_eq!(
-        covered(text, &hits, "hidden/tags"),
-        Some(r"\udb40\udc68\udb40\udc69")
-    );
+    assert_eq!(covered(text, &hits, "hidden/tags"), Some(r"\udb40\udc68\udb40\udc69"));
 }
 
 #[test]
@@ -169,12 +156,7 @@ fn kinds_of_hidden_text_have_names() {
     let hits = scan("a\u{200B}b\u{202E}c\u{E0041}d\u{FE0F}e");
     assert_eq!(
         names(&hits),
-        [
-            "hidden/zero_width",
-            "hidden/bidi",
-            "hidden/tags",
-            "hidden/variation_selectors"
-        ]
+        ["hidden/zero_width", "hidden/bidi", "hidden/tags", "hidden/variation_selectors"]
     );
     assert!(hits.iter().all(|hit| &*hit.category == "hidden"));
 }
@@ -207,10 +189,7 @@ fn nothing_is_looked_for_that_was_not_asked_for() {
 fn what_is_not_read_is_said() {
     let hits = ALL.scan(Origin::User, "image/png", &aws_key());
     let hit = hits.first().unwrap();
-    assert_eq!(
-        (names(&hits), &*hit.category),
-        (vec!["uninspected/image/png"], "uninspected")
-    );
+    assert_eq!((names(&hits), &*hit.category), (vec!["uninspected/image/png"], "uninspected"));
     assert_eq!((hit.start, hit.end), (0, 0));
     assert_eq!(
         names(&compile(json!({})).scan(Origin::User, "image/png", "")),
@@ -267,14 +246,8 @@ fn the_bundles_own_patterns_run() {
     assert_eq!(names(&hits), ["custom/badge", "custom/street"]);
     assert_eq!(covered(text, &hits, "custom/street"), Some("stra\u{DF}e 7"));
     let first = hits.first().unwrap();
-    assert_eq!(
-        (&*first.category, first.severity),
-        ("internal", Severity::Low)
-    );
-    assert_eq!(
-        names(&detectors.scan(Origin::System, "text/plain", text)),
-        ["custom/street"]
-    );
+    assert_eq!((&*first.category, first.severity), ("internal", Severity::Low));
+    assert_eq!(names(&detectors.scan(Origin::System, "text/plain", text)), ["custom/street"]);
 }
 
 #[test]
@@ -287,26 +260,14 @@ fn bad_patterns_are_refused_in_the_authors_words() {
     assert!(message(custom("custom/a", "x*")).contains("matches empty text"));
     assert!(message(custom("custom/a", "(?=x)")).contains("look-around"));
     for id in ["badge", "custom/", "custom/A", "custom/a b", "secret/a"] {
-        assert!(
-            message(custom(id, "x")).contains("is not `custom/`"),
-            "{id}"
-        );
+        assert!(message(custom(id, "x")).contains("is not `custom/`"), "{id}");
     }
     assert!(
-        message(RegexConfig {
-            category: String::new(),
-            ..custom("custom/a", "x")
-        })
-        .contains("category")
+        message(RegexConfig { category: String::new(), ..custom("custom/a", "x") })
+            .contains("category")
     );
     let keywords = vec![String::new()];
-    assert!(
-        message(RegexConfig {
-            keywords,
-            ..custom("custom/a", "x")
-        })
-        .contains("keywords")
-    );
+    assert!(message(RegexConfig { keywords, ..custom("custom/a", "x") }).contains("keywords"));
     let twice = refused(vec![custom("custom/a", "x"), custom("custom/a", "y")]).to_string();
     assert_eq!(
         twice,
@@ -324,26 +285,14 @@ fn limits_of_own_patterns_hold_at_their_edges() {
         let detectors = Vec::new();
         Detectors::compile(&Config { detectors, regexes }).map(|_| ())
     };
-    let many = |count: usize| {
-        (0..count)
-            .map(|i| custom(&format!("custom/{i}"), "x"))
-            .collect::<Vec<_>>()
-    };
+    let many =
+        |count: usize| (0..count).map(|i| custom(&format!("custom/{i}"), "x")).collect::<Vec<_>>();
     assert_eq!(compiled(many(MAX_REGEXES)), Ok(()));
-    assert!(matches!(
-        compiled(many(MAX_REGEXES + 1)),
-        Err(CompileError::TooManyRegexes { .. })
-    ));
-    assert_eq!(
-        compiled(vec![custom("custom/a", &"x".repeat(MAX_PATTERN_BYTES))]),
-        Ok(())
-    );
+    assert!(matches!(compiled(many(MAX_REGEXES + 1)), Err(CompileError::TooManyRegexes { .. })));
+    assert_eq!(compiled(vec![custom("custom/a", &"x".repeat(MAX_PATTERN_BYTES))]), Ok(()));
     let long = compiled(vec![custom("custom/a", &"x".repeat(MAX_PATTERN_BYTES + 1))]);
     assert!(matches!(long, Err(CompileError::BadPattern { .. })));
-    assert_eq!(
-        compiled(vec![custom(&format!("custom/{}", "a".repeat(64)), "x")]),
-        Ok(())
-    );
+    assert_eq!(compiled(vec![custom(&format!("custom/{}", "a".repeat(64)), "x")]), Ok(()));
     assert!(compiled(vec![custom(&format!("custom/{}", "a".repeat(65)), "x")]).is_err());
 }
 

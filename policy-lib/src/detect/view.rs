@@ -31,16 +31,9 @@ impl View {
     fn source_of(&self, start: usize, end: usize) -> Option<(usize, usize)> {
         let first = self.piece_at(start)?;
         let last = self.piece_at(end.checked_sub(1)?)?;
-        let from = if first.verbatim {
-            first.from + start.checked_sub(first.at)?
-        } else {
-            first.from
-        };
-        let to = if last.verbatim {
-            last.from + end.checked_sub(last.at)?
-        } else {
-            last.to
-        };
+        let from =
+            if first.verbatim { first.from + start.checked_sub(first.at)? } else { first.from };
+        let to = if last.verbatim { last.from + end.checked_sub(last.at)? } else { last.to };
         (end <= self.text.len()).then_some((from, to))
     }
 
@@ -60,11 +53,7 @@ pub(crate) struct Rewrite<'a> {
 impl<'a> Rewrite<'a> {
     /// A rewrite of `source`, nothing taken over yet.
     pub(crate) fn of(source: &'a str) -> Self {
-        Self {
-            source,
-            view: View::default(),
-            copied: 0,
-        }
+        Self { source, view: View::default(), copied: 0 }
     }
 
     /// Copies the source up to `from`, then puts `text` for `from..to`.
@@ -76,12 +65,7 @@ impl<'a> Rewrite<'a> {
     /// Puts `text` for `from..to` and leaves out what lies before.
     pub(crate) fn put(&mut self, from: usize, to: usize, text: &str) {
         if !text.is_empty() {
-            self.view.pieces.push(Piece {
-                at: self.view.text.len(),
-                from,
-                to,
-                verbatim: false,
-            });
+            self.view.pieces.push(Piece { at: self.view.text.len(), from, to, verbatim: false });
             self.view.text.push_str(text);
         }
         self.copied = to;
@@ -130,10 +114,7 @@ impl<'a> Layer<'a> {
 
     /// A view of this layer.
     pub(crate) fn seen_through(&'a self, view: &'a View) -> Self {
-        Self {
-            text: view.text(),
-            via: Some((view, self)),
-        }
+        Self { text: view.text(), via: Some((view, self)) }
     }
 
     /// The text to scan.
@@ -144,10 +125,9 @@ impl<'a> Layer<'a> {
     /// The span of the original text behind `start..end` of this layer, widened to characters of the original.
     pub(crate) fn in_original(&self, start: usize, end: usize) -> Option<(usize, usize)> {
         match self.via {
-            None if start <= end && end <= self.text.len() => Some((
-                floor_boundary(self.text, start),
-                ceil_boundary(self.text, end),
-            )),
+            None if start <= end && end <= self.text.len() => {
+                Some((floor_boundary(self.text, start), ceil_boundary(self.text, end)))
+            }
             None => None,
             Some((view, below)) => {
                 let (from, to) = view.source_of(start, end)?;
@@ -190,16 +170,8 @@ mod tests {
         let base = Layer::original(source);
         let layer = base.seen_through(&view);
         assert_eq!(layer.in_original(0, 2), Some((0, 2)));
-        assert_eq!(
-            layer.in_original(1, 3),
-            Some((1, 5)),
-            "covers what was taken out"
-        );
-        assert_eq!(
-            layer.in_original(5, 6),
-            Some((6, 8)),
-            "inside a replacement is all of it"
-        );
+        assert_eq!(layer.in_original(1, 3), Some((1, 5)), "covers what was taken out");
+        assert_eq!(layer.in_original(5, 6), Some((6, 8)), "inside a replacement is all of it");
         assert_eq!(layer.in_original(3, 9), Some((5, 10)));
         assert_eq!(layer.in_original(0, 10), None);
         assert_eq!(layer.in_original(3, 0), None);

@@ -67,7 +67,9 @@ impl PartialEq for Open {
 
 impl Serialize for Open {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        RawValue::from_string(self.text.to_string()).map_err(S::Error::custom)?.serialize(serializer)
+        RawValue::from_string(self.text.to_string())
+            .map_err(S::Error::custom)?
+            .serialize(serializer)
     }
 }
 

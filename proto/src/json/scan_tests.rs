@@ -37,7 +37,9 @@ fn numbers_must_be_exact() {
     ] {
         assert_eq!(refused(text), "number_inexact", "{text}");
     }
-    for text in ["18446744073709551615", "-9223372036854775808", "0.12345678901234567", "1e2", "0.0"] {
+    for text in
+        ["18446744073709551615", "-9223372036854775808", "0.12345678901234567", "1e2", "0.0"]
+    {
         assert!(scan(text.as_bytes()).is_ok(), "{text}");
     }
 }
@@ -53,8 +55,26 @@ fn depth_is_bounded_at_its_edge() {
 #[test]
 fn malformed_texts_are_refused() {
     for text in [
-        "", " ", "{", "[1,]", "{\"a\":1,}", "01", "1.", ".5", "+1", "nul", "\"\t\"", "\"\\x\"", "1 2",
-        "{a:1}", "'a'", "[1 2]", "\u{feff}1", "NaN", "{\"a\" 1}", "\"\\u12\"",
+        "",
+        " ",
+        "{",
+        "[1,]",
+        "{\"a\":1,}",
+        "01",
+        "1.",
+        ".5",
+        "+1",
+        "nul",
+        "\"\t\"",
+        "\"\\x\"",
+        "1 2",
+        "{a:1}",
+        "'a'",
+        "[1 2]",
+        "\u{feff}1",
+        "NaN",
+        "{\"a\" 1}",
+        "\"\\u12\"",
     ] {
         assert_eq!(refused(text), "body_invalid", "{text:?}");
     }
@@ -73,7 +93,8 @@ fn spans_cover_the_value_as_received() {
     let text = r#"{"a": [1, "x\u0041"]}"#;
     let node = scan(text.as_bytes()).unwrap();
     let inner = node.pointer("/a/1").unwrap();
-    assert_eq!(&text[inner.span.start..inner.span.end], r#""x\u0041""#);
+    let received = text.get(inner.span.start..inner.span.end);
+    assert_eq!(received, Some(r#""x\u0041""#));
     assert!(matches!(inner.value, Value::String(_)));
 }
 

@@ -57,6 +57,7 @@ fn bad_messages() -> Vec<(&'static str, String, &'static str)> {
         ("half a character", rpc(r#"{"name":"\ud800"}"#), "lone_surrogate"),
         ("too many digits", rpc(&format!(r#"{{{name},{args},"x":0.1234567890123456789}}"#)), "number_inexact"),
         ("too large a number", rpc(&format!(r#"{{{name},{args},"x":18446744073709551616}}"#)), "number_inexact"),
+        ("minus nought", rpc(&format!(r#"{{{name},{args},"x":-0}}"#)), "number_inexact"),
         ("too deep", rpc(&format!(r#"{{{name},"x":{}}}"#, nested(LEVELS_MAX))), "too_deep"),
     ]
 }
@@ -179,7 +180,7 @@ impl Sequence {
     /// Any JSON value, written as unusually as it may be.
     fn value(&mut self, levels: usize) -> String {
         let scalars = [
-            "null", "true", "false", "0", "-0", "-0.0", "1.50", "1E2", "1e-7", "12345678901234567",
+            "null", "true", "false", "0", "-1", "0.0", "1.50", "1E2", "1e-7", "12345678901234567",
             "9223372036854775807", "-9223372036854775808", "18446744073709551615", "\"\"", "\"\\/\"",
             "\"\\u00e9\\uD83D\\uDE00\"", "\"é😀\"", "\"\\u0000\\b\\f\\n\\r\\t\\\"\\\\\"", "\"\u{2028}\u{feff}\"",
             "\"__proto__\"", "[]", "{}", "[ ]", "{\n}",

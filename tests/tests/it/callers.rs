@@ -25,7 +25,12 @@ fn credentials(rig: &Rig) -> Vec<(&'static str, String, &'static str)> {
         ("expired", issuer.expired(alice, agent), "token_expired"),
         ("signed by another key", Issuer::new(9).token(alice, agent), "signature_invalid"),
         ("claims of another token", changed.join("."), "signature_invalid"),
-        ("unsigned", Issuer::unsigned(alice, agent), "algorithm_refused"),
+        ("unsigned", Issuer::unsigned(alice, agent), "token_malformed"),
+        (
+            "unsigned but for the looks",
+            format!("{}AAAA", Issuer::unsigned(alice, agent)),
+            "algorithm_refused",
+        ),
         ("for another audience", issuer.sign(&elsewhere), "audience_wrong"),
         ("of another issuer", issuer.sign(&stranger), "issuer_unknown"),
         ("an API key that was never issued", format!("lictor_{}", "a".repeat(52)), ""),

@@ -19,8 +19,10 @@
 )]
 
 mod bodies;
+mod bundles;
 mod callers;
 mod dependency_table;
+mod faults;
 mod rig;
 mod tidy;
 mod vertical;

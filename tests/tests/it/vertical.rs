@@ -17,25 +17,31 @@ const PDP_SAYS: &str = "decision point listening address=";
 const MCP_SAYS: &str = "enforcement point listens listen=";
 
 /// The decision point and the MCP enforcement point as processes of their own.
-struct Parts {
-    pdp: Server,
-    pep: Server,
-    url: String,
+pub(crate) struct Parts {
+    pub(crate) pdp: Server,
+    pub(crate) pep: Server,
+    pub(crate) url: String,
 }
 
 /// How the enforcement point reaches the decision point.
 #[derive(Clone, Copy, PartialEq)]
-enum Way {
+pub(crate) enum Way {
     Tcp,
     Socket,
 }
 
-async fn start(site: &Site, tools: &Upstream, way: Way) -> Parts {
+/// The decision point alone, with a socket.
+pub(crate) async fn start_pdp(site: &Site) -> Server {
     let root = site.root().display();
     let uid = rustix::process::geteuid().as_raw();
     let door = format!("socket = \"{root}/pdp.sock\"\npeers = {{ \"{uid}\" = [\"pep\"] }}");
     site.write("pdp.toml", &site.common("pdp-audit", &door));
-    let pdp = Server::start("lictor-pdp", &["-c", "pdp.toml"], site.root(), PDP_SAYS).await.unwrap();
+    Server::start("lictor-pdp", &["-c", "pdp.toml"], site.root(), PDP_SAYS).await.unwrap()
+}
+
+pub(crate) async fn start(site: &Site, tools: &Upstream, way: Way) -> Parts {
+    let root = site.root().display();
+    let pdp = start_pdp(site).await;
     let how = match way {
         Way::Socket => format!("pdp = \"unix:{root}/pdp.sock\"\n"),
         Way::Tcp => format!(

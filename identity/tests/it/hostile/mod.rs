@@ -23,14 +23,7 @@ fn case(name: &'static str, token: String, id: &'static str) -> Case {
 }
 
 fn all() -> Vec<Case> {
-    let groups = [
-        shapes(),
-        headers(),
-        signatures(),
-        issuers_and_audiences(),
-        times(),
-        parties(),
-    ];
+    let groups = [shapes(), headers(), signatures(), issuers_and_audiences(), times(), parties()];
     groups.into_iter().flatten().collect()
 }
 
@@ -43,11 +36,7 @@ fn each_is_refused_for_its_own_reason() {
     for Case { name, token, id } in all() {
         // Twice: a refusal is not remembered as anything else.
         for _ in 0..2 {
-            assert_eq!(
-                ask(&token).map_err(|error| error.id()).err(),
-                Some(id),
-                "{name}: {token}"
-            );
+            assert_eq!(ask(&token).map_err(|error| error.id()).err(), Some(id), "{name}: {token}");
         }
     }
     assert!(ask(&honest).is_ok());
@@ -57,24 +46,12 @@ fn each_is_refused_for_its_own_reason() {
 fn messages_are_fit_for_a_log_and_repeat_no_secret() {
     let authenticator = authenticator();
     for Case { name, token, .. } in all() {
-        let error = authenticator
-            .authenticate(Presented::Bearer(&token), NOW_MS)
-            .unwrap_err();
+        let error = authenticator.authenticate(Presented::Bearer(&token), NOW_MS).unwrap_err();
         let message = error.to_string();
         assert!(!message.chars().any(char::is_control), "{name}: {message}");
         assert!(message.len() < 500, "{name}: {message}");
-        let tail: String = token
-            .chars()
-            .rev()
-            .take(20)
-            .collect::<Vec<_>>()
-            .iter()
-            .rev()
-            .collect();
-        assert!(
-            token.len() < 20 || !message.contains(&tail),
-            "{name}: {message}"
-        );
+        let tail: String = token.chars().rev().take(20).collect::<Vec<_>>().iter().rev().collect();
+        assert!(token.len() < 20 || !message.contains(&tail), "{name}: {message}");
     }
 }
 
@@ -111,11 +88,7 @@ fn the_table_is_large_and_covers_every_reason_of_a_token() {
 fn a_changed_claim_of_a_good_payload_stays_otherwise_good() {
     // What the table's changes start from is accepted, so each refusal is the change's.
     let authenticator = authenticator();
-    for body in [
-        good(),
-        with("x", json!(1)),
-        payload(|members| members.clear()),
-    ] {
+    for body in [good(), with("x", json!(1)), payload(|members| members.clear())] {
         let accepted = authenticator.authenticate(Presented::Bearer(&ed(HEADER, &body)), NOW_MS);
         assert_eq!(accepted.is_ok(), body != "{}", "{body}");
     }

@@ -148,10 +148,7 @@ fn duplicates_are_refused_also_with_a_slash_or_in_another_case() {
     assert_eq!(twice("data.json", "data.json"), "bundle_duplicate");
     assert_eq!(twice("data.json", "/data.json"), "bundle_duplicate");
     assert_eq!(twice("data.json", "DATA.json"), "bundle_case_duplicate");
-    assert_eq!(
-        twice("cases/straße.yaml", "cases/STRAßE.yaml"),
-        "bundle_case_duplicate"
-    );
+    assert_eq!(twice("cases/straße.yaml", "cases/STRAßE.yaml"), "bundle_case_duplicate");
 }
 
 #[test]
@@ -286,18 +283,9 @@ fn the_tar_stream_must_be_whole() {
 fn nothing_may_follow_the_end() {
     let stream = Tape::of(&files()).end();
     let archive = gzip(&stream);
-    assert_eq!(
-        id(&[archive.as_slice(), &archive].concat()),
-        "bundle_gzip_members"
-    );
-    assert_eq!(
-        id(&[archive.as_slice(), b"x"].concat()),
-        "bundle_gzip_trailing"
-    );
-    assert_eq!(
-        id(&[archive.as_slice(), &[0]].concat()),
-        "bundle_gzip_trailing"
-    );
+    assert_eq!(id(&[archive.as_slice(), &archive].concat()), "bundle_gzip_members");
+    assert_eq!(id(&[archive.as_slice(), b"x"].concat()), "bundle_gzip_trailing");
+    assert_eq!(id(&[archive.as_slice(), &[0]].concat()), "bundle_gzip_trailing");
     let zeros = [stream.as_slice(), &[0; 512]].concat();
     assert_eq!(id(&gzip(&zeros)), "accepted");
     let hidden = Tape::default().file("data.json", b"{}").end();
@@ -335,23 +323,14 @@ fn damage_is_told_from_truncation() {
 #[test]
 fn the_archive_size_ends_at_its_limit() {
     let archive = pack(&files());
-    let with = |archive_bytes| Limits {
-        archive_bytes,
-        ..Limits::default()
-    };
+    let with = |archive_bytes| Limits { archive_bytes, ..Limits::default() };
     assert_eq!(id_with(&archive, &with(archive.len())), "accepted");
-    assert_eq!(
-        id_with(&archive, &with(archive.len() - 1)),
-        "bundle_archive_too_large"
-    );
+    assert_eq!(id_with(&archive, &with(archive.len() - 1)), "bundle_archive_too_large");
 }
 
 #[test]
 fn the_size_of_a_file_ends_at_its_limit() {
-    let limits = Limits {
-        file_bytes: 10,
-        ..Limits::default()
-    };
+    let limits = Limits { file_bytes: 10, ..Limits::default() };
     let with = |length: usize| {
         let tape = Tape::default().file("data.json", &vec![b'x'; length]);
         id_with(&tape.archive(), &limits)
@@ -362,14 +341,10 @@ fn the_size_of_a_file_ends_at_its_limit() {
 
 #[test]
 fn the_size_of_all_files_ends_at_its_limit() {
-    let limits = Limits {
-        total_bytes: 20,
-        ..Limits::default()
-    };
+    let limits = Limits { total_bytes: 20, ..Limits::default() };
     let with = |length: usize| {
-        let tape = Tape::default()
-            .file("data.json", &[b'x'; 10])
-            .file("README.md", &vec![b'x'; length]);
+        let tape =
+            Tape::default().file("data.json", &[b'x'; 10]).file("README.md", &vec![b'x'; length]);
         id_with(&tape.archive(), &limits)
     };
     assert_eq!(with(10), "accepted");
@@ -378,10 +353,7 @@ fn the_size_of_all_files_ends_at_its_limit() {
 
 #[test]
 fn folders_and_extended_headers_count_as_entries() {
-    let limits = Limits {
-        entries: 3,
-        ..Limits::default()
-    };
+    let limits = Limits { entries: 3, ..Limits::default() };
     let tape = Tape::default()
         .entry("rego/", EntryType::Directory, b"")
         .entry("x", EntryType::XHeader, record("mtime", "1").as_bytes())
@@ -393,12 +365,7 @@ fn folders_and_extended_headers_count_as_entries() {
 
 #[test]
 fn a_folder_has_the_same_limits() {
-    let limits = Limits {
-        file_bytes: 4,
-        total_bytes: 6,
-        entries: 2,
-        ..Limits::default()
-    };
+    let limits = Limits { file_bytes: 4, total_bytes: 6, entries: 2, ..Limits::default() };
     let id = |sizes: &[usize]| {
         let pairs = sizes
             .iter()
@@ -414,23 +381,13 @@ fn a_folder_has_the_same_limits() {
 
 #[test]
 fn the_ratio_ends_at_its_limit_while_reading() {
-    let stream = Tape::default()
-        .file("data.json", &vec![b' '; 200_000])
-        .end();
+    let stream = Tape::default().file("data.json", &vec![b' '; 200_000]).end();
     let archive = gzip(&stream);
     let exact = stream.len().div_ceil(archive.len());
-    let with = |ratio| Limits {
-        ratio,
-        ratio_free_bytes: 0,
-        ..Limits::default()
-    };
+    let with = |ratio| Limits { ratio, ratio_free_bytes: 0, ..Limits::default() };
     assert_eq!(id_with(&archive, &with(exact)), "accepted");
     assert_eq!(id_with(&archive, &with(exact - 1)), "bundle_ratio");
-    let free = |ratio_free_bytes| Limits {
-        ratio: 1,
-        ratio_free_bytes,
-        ..Limits::default()
-    };
+    let free = |ratio_free_bytes| Limits { ratio: 1, ratio_free_bytes, ..Limits::default() };
     assert_eq!(id_with(&archive, &free(stream.len())), "accepted");
     assert_eq!(id_with(&archive, &free(stream.len() - 1)), "bundle_ratio");
 }
@@ -439,11 +396,6 @@ fn the_ratio_ends_at_its_limit_while_reading() {
 fn a_bomb_is_stopped_before_it_is_unpacked() {
     let bomb = gzip(&vec![0; 8 << 20]);
     assert_eq!(id(&bomb), "bundle_ratio");
-    let wide = Limits {
-        ratio: usize::MAX,
-        total_bytes: 1 << 20,
-        entries: 1,
-        ..Limits::default()
-    };
+    let wide = Limits { ratio: usize::MAX, total_bytes: 1 << 20, entries: 1, ..Limits::default() };
     assert_eq!(id_with(&bomb, &wide), "bundle_total_too_large");
 }

@@ -12,10 +12,7 @@ fn part(origin: &str, lictor: &str, pairs: &[(&str, &str)]) -> Part {
         format!(r#"{{"metadata":{{"lictor":{{"name":"{origin}","version":1{lictor}}}}}}}"#);
     let mut all = vec![(".manifest", manifest.as_str())];
     all.extend(pairs);
-    Part {
-        origin: origin.into(),
-        files: folder(&all),
-    }
+    Part { origin: origin.into(), files: folder(&all) }
 }
 
 fn text<'a>(files: &'a Files, name: &str) -> &'a str {
@@ -36,10 +33,7 @@ fn build_writes_json_in_structured_form_and_leaves_the_rest() {
             ".manifest",
             "{ \"roots\": [\"a\"], \"metadata\": {\"lictor\": {\"version\": 1, \"name\": \"d\"}} }\n",
         ),
-        (
-            "data.json",
-            "{\n  \"z\": 1.50,\n  \"a\": \"<\u{2028}>\"\n}\n",
-        ),
+        ("data.json", "{\n  \"z\": 1.50,\n  \"a\": \"<\u{2028}>\"\n}\n"),
         ("cedar/entities.json", "[ ]\n"),
         (".signatures.json", "{\"signatures\":[\"x\"]}"),
     ]);
@@ -48,10 +42,7 @@ fn build_writes_json_in_structured_form_and_leaves_the_rest() {
         text(&built, ".manifest"),
         r#"{"metadata":{"lictor":{"name":"d","version":1}},"roots":["a"]}"#
     );
-    assert_eq!(
-        text(&built, "data.json"),
-        "{\"a\":\"<\\u2028>\",\"z\":1.50}"
-    );
+    assert_eq!(text(&built, "data.json"), "{\"a\":\"<\\u2028>\",\"z\":1.50}");
     assert_eq!(text(&built, "cedar/entities.json"), "[ ]\n");
     assert_eq!(built.get(".signatures.json"), None);
     assert_eq!(build(&built).unwrap(), built);
@@ -68,14 +59,8 @@ fn build_refuses_what_cannot_be_signed() {
         with_data("{\"a\":1,\n \"a\":2}"),
         "data.json: the key `a` appears twice in one object (line 1, column 1)"
     );
-    assert_eq!(
-        with_data("[]"),
-        "data.json: has to be an object, `{}` at least"
-    );
-    assert_eq!(
-        build(&folder(&[])).unwrap_err(),
-        BuildError::Manifest(ManifestError::Missing)
-    );
+    assert_eq!(with_data("[]"), "data.json: has to be an object, `{}` at least");
+    assert_eq!(build(&folder(&[])).unwrap_err(), BuildError::Manifest(ManifestError::Missing));
     let typo = part("a", r#","units":{"expens":{}}"#, &[]);
     assert!(matches!(
         build(&typo.files),
@@ -117,10 +102,7 @@ fn compose_puts_folders_together() {
         r#"{"guardrails":{"pii":{"on":true,"score":0.50}},"limits":{"l1":{"max":1},"l2":{}},"registry":{"agents":{"x":{},"y":{}},"users":{"u":{}}}}"#
     );
     assert_eq!(text(&files, "README.md"), "# a\n\n# b\n");
-    assert_eq!(
-        files.units().into_iter().collect::<Vec<_>>(),
-        ["one", "two"]
-    );
+    assert_eq!(files.units().into_iter().collect::<Vec<_>>(), ["one", "two"]);
     assert!(files.get("cases/a.yaml").is_some() && files.get("cases/b.yaml").is_some());
     let manifest = Manifest::parse(files.get(".manifest").unwrap()).unwrap();
     assert_eq!(manifest.name, "a");
@@ -133,10 +115,7 @@ fn compose_puts_folders_together() {
 
 #[test]
 fn compose_of_one_folder_is_build() {
-    let one = Part {
-        origin: "a".into(),
-        files: files(),
-    };
+    let one = Part { origin: "a".into(), files: files() };
     assert_eq!(compose(vec![one]).unwrap(), build(&files()).unwrap());
     assert_eq!(compose(Vec::new()), Err(ComposeError::Nothing));
 }
@@ -148,10 +127,8 @@ fn the_stricter_time_of_three_holds() {
         r#","expires":"2027-01-01T00:00:00Z","max_staleness":9"#,
         r#","not_before":"2026-01-01T00:00:00Z","max_staleness":8"#,
     ];
-    let parts = manifests
-        .iter()
-        .zip(["a", "b", "c"])
-        .map(|(lictor, origin)| part(origin, lictor, &[]));
+    let parts =
+        manifests.iter().zip(["a", "b", "c"]).map(|(lictor, origin)| part(origin, lictor, &[]));
     let files = compose(parts.collect()).unwrap();
     let manifest = Manifest::parse(files.get(".manifest").unwrap()).unwrap();
     assert_eq!(manifest.expires_ms, Some(1_798_761_600_000));
@@ -209,13 +186,7 @@ fn a_collision_names_the_folder_that_was_first() {
         data("b", r#"{"limits":{"m":{}},"x":1}"#),
         data("c", r#"{"limits":{"m":{}},"x":{"y":1}}"#),
     ]);
-    assert_eq!(
-        all,
-        [
-            "data `/limits/m` is in `b` and in `c`",
-            "data `/x` is in `b` and in `c`"
-        ]
-    );
+    assert_eq!(all, ["data `/limits/m` is in `b` and in `c`", "data `/x` is in `b` and in `c`"]);
 }
 
 #[test]
@@ -223,10 +194,7 @@ fn the_same_folder_twice_collides() {
     let once = || part("a", "", &[("cedar/one.cedar", "")]);
     assert_eq!(
         collisions(vec![once(), once()]),
-        [
-            "file `cedar/one.cedar` is in `a` and in `a`",
-            "unit `one` is in `a` and in `a`"
-        ]
+        ["file `cedar/one.cedar` is in `a` and in `a`", "unit `one` is in `a` and in `a`"]
     );
 }
 
@@ -241,32 +209,21 @@ fn roots_are_put_together_unless_one_owns_everything() {
     };
     let roots = |parts: Vec<Part>| {
         let files = compose(parts).unwrap();
-        Manifest::parse(files.get(".manifest").unwrap())
-            .unwrap()
-            .roots
+        Manifest::parse(files.get(".manifest").unwrap()).unwrap().roots
     };
     let a = || rooted("a", r#""roots":["lictor","x"],"#);
     let b = || rooted("b", r#""roots":["lictor","y"],"#);
     let all = || rooted("c", "");
-    assert_eq!(
-        roots(vec![a(), b()]),
-        Some(vec!["lictor".into(), "x".into(), "y".into()])
-    );
+    assert_eq!(roots(vec![a(), b()]), Some(vec!["lictor".into(), "x".into(), "y".into()]));
     assert_eq!(roots(vec![a(), all()]), None);
     assert_eq!(roots(vec![all(), a()]), None);
     let below = rooted("d", r#""roots":["x/z"],"#);
-    assert!(matches!(
-        compose(vec![a(), below]),
-        Err(ComposeError::Part { .. })
-    ));
+    assert!(matches!(compose(vec![a(), below]), Err(ComposeError::Part { .. })));
 }
 
 #[test]
 fn a_folder_that_cannot_be_built_is_named() {
-    let broken = Part {
-        origin: "b".into(),
-        files: folder(&[]),
-    };
+    let broken = Part { origin: "b".into(), files: folder(&[]) };
     let error = compose(vec![part("a", "", &[]), broken]).unwrap_err();
     assert!(error.to_string().starts_with("b: "), "{error}");
 }

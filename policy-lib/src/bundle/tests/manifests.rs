@@ -54,48 +54,21 @@ fn every_value_is_checked() {
         (r#"{"name":"d"}"#, "bundle_manifest_invalid"),
         (r#"{"version":1}"#, "bundle_manifest_invalid"),
         (r#"{"name":"d","version":"1"}"#, "bundle_manifest_invalid"),
-        (
-            r#"{"name":"d","version":1,"x":1}"#,
-            "bundle_manifest_invalid",
-        ),
-        (
-            r#"{"name":"d","version":1,"version":2}"#,
-            "bundle_manifest_invalid",
-        ),
-        (
-            r#"{"name":"d","version":1,"units":{"a":{},"a":{}}}"#,
-            "bundle_manifest_invalid",
-        ),
-        (
-            r#"{"name":"d","version":1,"units":{"a":{"scop":{}}}}"#,
-            "bundle_manifest_invalid",
-        ),
-        (
-            r#"{"name":"d","version":1,"permit_from":"none"}"#,
-            "bundle_manifest_invalid",
-        ),
+        (r#"{"name":"d","version":1,"x":1}"#, "bundle_manifest_invalid"),
+        (r#"{"name":"d","version":1,"version":2}"#, "bundle_manifest_invalid"),
+        (r#"{"name":"d","version":1,"units":{"a":{},"a":{}}}"#, "bundle_manifest_invalid"),
+        (r#"{"name":"d","version":1,"units":{"a":{"scop":{}}}}"#, "bundle_manifest_invalid"),
+        (r#"{"name":"d","version":1,"permit_from":"none"}"#, "bundle_manifest_invalid"),
         (r#"{"name":"","version":1}"#, "bundle_manifest_value"),
         (r#"{"name":"a\nb","version":1}"#, "bundle_manifest_value"),
         (r#"{"name":"d","version":0}"#, "bundle_manifest_value"),
         (r#"{"name":"d","version":-1}"#, "bundle_manifest_value"),
         (r#"{"name":"d","version":1.5}"#, "bundle_manifest_value"),
         (r#"{"name":"d","version":9007199254740991}"#, "accepted"),
-        (
-            r#"{"name":"d","version":9007199254740992}"#,
-            "bundle_manifest_value",
-        ),
-        (
-            r#"{"name":"d","version":1,"max_staleness":0}"#,
-            "bundle_manifest_value",
-        ),
-        (
-            r#"{"name":"d","version":1,"expires":"tomorrow"}"#,
-            "bundle_manifest_value",
-        ),
-        (
-            r#"{"name":"d","version":1,"units":{"Ex":{}}}"#,
-            "bundle_unit_name",
-        ),
+        (r#"{"name":"d","version":9007199254740992}"#, "bundle_manifest_value"),
+        (r#"{"name":"d","version":1,"max_staleness":0}"#, "bundle_manifest_value"),
+        (r#"{"name":"d","version":1,"expires":"tomorrow"}"#, "bundle_manifest_value"),
+        (r#"{"name":"d","version":1,"units":{"Ex":{}}}"#, "bundle_unit_name"),
         (
             r#"{"name":"d","version":1,"not_before":"2026-01-01T00:00:00Z","expires":"2026-01-01T00:00:00Z"}"#,
             "bundle_manifest_value",
@@ -155,19 +128,10 @@ fn settings_for_a_unit_without_policies_are_refused() {
 #[test]
 fn the_version_may_equal_the_floor_and_not_fall_below() {
     let id = |min_version| {
-        let floor = Floor {
-            min_version,
-            window: Window::Ignored,
-        };
+        let floor = Floor { min_version, window: Window::Ignored };
         let source = Source::Folder(files());
-        verify(
-            source,
-            &Require::AllowUnsigned,
-            &floor,
-            &Limits::default(),
-            NOW_MS,
-        )
-        .map_or_else(|error| error.id(), |_| "accepted")
+        verify(source, &Require::AllowUnsigned, &floor, &Limits::default(), NOW_MS)
+            .map_or_else(|error| error.id(), |_| "accepted")
     };
     assert_eq!(id(7), "accepted");
     assert_eq!(id(8), "bundle_version_lower");
@@ -178,19 +142,10 @@ fn a_bundle_lives_from_not_before_until_expires() {
     let lictor = r#"{"name":"d","version":1,"not_before":"2026-01-31T12:00:00Z","expires":"2026-02-01T00:00:00Z"}"#;
     let expires_ms = NOW_MS + 12 * 3_600_000;
     let at = |window, now_ms| {
-        let floor = Floor {
-            min_version: 0,
-            window,
-        };
+        let floor = Floor { min_version: 0, window };
         let source = Source::Folder(with_manifest(lictor));
-        verify(
-            source,
-            &Require::AllowUnsigned,
-            &floor,
-            &Limits::default(),
-            now_ms,
-        )
-        .map_or_else(|error| error.id(), |_| "accepted")
+        verify(source, &Require::AllowUnsigned, &floor, &Limits::default(), now_ms)
+            .map_or_else(|error| error.id(), |_| "accepted")
     };
     assert_eq!(at(Window::Enforced, NOW_MS - 1), "bundle_not_yet_valid");
     assert_eq!(at(Window::Enforced, NOW_MS), "accepted");
@@ -205,18 +160,9 @@ fn staleness_counts_from_the_signature() {
     let stale = with_manifest(r#"{"name":"d","version":1,"max_staleness":60}"#);
     let signed = sign(&stale, &key(1), &options()).unwrap();
     let bundle = verify_signed(Source::Folder(signed)).unwrap();
-    assert_eq!(
-        bundle.staleness(NOW_MS),
-        Staleness::Fresh { left_ms: 60_000 }
-    );
-    assert_eq!(
-        bundle.staleness(NOW_MS + 60_000),
-        Staleness::Fresh { left_ms: 0 }
-    );
-    assert_eq!(
-        bundle.staleness(NOW_MS + 60_001),
-        Staleness::Stale { over_ms: 1 }
-    );
+    assert_eq!(bundle.staleness(NOW_MS), Staleness::Fresh { left_ms: 60_000 });
+    assert_eq!(bundle.staleness(NOW_MS + 60_000), Staleness::Fresh { left_ms: 0 });
+    assert_eq!(bundle.staleness(NOW_MS + 60_001), Staleness::Stale { over_ms: 1 });
     let unsigned = verify_unsigned(Source::Folder(stale)).unwrap();
     assert_eq!(unsigned.staleness(NOW_MS), Staleness::Unproven);
     let unlimited = verify_unsigned(Source::Folder(files())).unwrap();

@@ -36,14 +36,8 @@ pub(crate) fn pairs() -> Vec<(String, Vec<u8>)> {
         (".manifest", MANIFEST),
         ("README.md", "# demo\n"),
         ("cases/expense.yaml", "cases: []\n"),
-        (
-            "cedar/expense.cedar",
-            "permit(principal, action, resource);\n",
-        ),
-        (
-            "data.json",
-            r#"{"registry":{"agents":{"a":{"owner":"o"}}}}"#,
-        ),
+        ("cedar/expense.cedar", "permit(principal, action, resource);\n"),
+        ("data.json", r#"{"registry":{"agents":{"a":{"owner":"o"}}}}"#),
         ("rego/expense/limits.rego", "package lictor.expense\n"),
     ]
     .into_iter()
@@ -64,29 +58,19 @@ pub(crate) fn kid(seed: u8) -> String {
 }
 
 pub(crate) fn policy(seeds: &[u8], required: usize) -> TrustPolicy {
-    let keys = seeds
-        .iter()
-        .map(|seed| TrustedKey::new(key(*seed).verifying_key()))
-        .collect();
+    let keys = seeds.iter().map(|seed| TrustedKey::new(key(*seed).verifying_key())).collect();
     TrustPolicy::new(keys, required, SCOPE).unwrap()
 }
 
 pub(crate) fn options() -> SignOptions {
-    SignOptions {
-        scope: SCOPE.into(),
-        iat_s: NOW_S,
-        exp_s: None,
-    }
+    SignOptions { scope: SCOPE.into(), iat_s: NOW_S, exp_s: None }
 }
 
 pub(crate) fn signed() -> Files {
     sign(&files(), &key(1), &options()).unwrap()
 }
 
-pub(crate) const FLOOR: Floor = Floor {
-    min_version: 0,
-    window: Window::Enforced,
-};
+pub(crate) const FLOOR: Floor = Floor { min_version: 0, window: Window::Enforced };
 
 /// Verifies against key 1.
 pub(crate) fn verify_signed(source: Source<'_>) -> Result<VerifiedBundle, VerifyError> {
@@ -108,9 +92,7 @@ pub(crate) struct Tape {
 
 impl Tape {
     pub(crate) fn of(files: &Files) -> Self {
-        files.iter().fold(Self::default(), |tape, (name, bytes)| {
-            tape.file(name, bytes)
-        })
+        files.iter().fold(Self::default(), |tape, (name, bytes)| tape.file(name, bytes))
     }
 
     pub(crate) fn file(self, name: &str, data: &[u8]) -> Self {

@@ -26,11 +26,7 @@ fn claims(files: &Files) -> Claims {
 
 /// A token as it should not be: header and payload are taken as they are.
 fn token(seed: u8, header: &str, payload: &[u8]) -> String {
-    let signed = format!(
-        "{}.{}",
-        URL_SAFE_NO_PAD.encode(header),
-        URL_SAFE_NO_PAD.encode(payload)
-    );
+    let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
     let signature = key(seed).sign(signed.as_bytes()).to_bytes();
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
@@ -63,10 +59,7 @@ fn id_of_claims(change: impl FnOnce(&mut Claims)) -> &'static str {
     let mut claims = claims(&files);
     change(&mut claims);
     let payload = claims.to_bytes().unwrap();
-    id(&with_tokens(
-        &files,
-        &[token(1, &header(&kid(1)), &payload)],
-    ))
+    id(&with_tokens(&files, &[token(1, &header(&kid(1)), &payload)]))
 }
 
 fn id_of_header(header: &str) -> &'static str {
@@ -79,10 +72,7 @@ fn id_of_header(header: &str) -> &'static str {
 fn a_signed_archive_gives_a_verified_bundle() {
     let archive = pack(&signed());
     let bundle = verify_signed(Source::Archive(&archive)).unwrap();
-    let trust = Trust::Signed {
-        kids: vec![kid(1)],
-        issued_at_ms: NOW_MS,
-    };
+    let trust = Trust::Signed { kids: vec![kid(1)], issued_at_ms: NOW_MS };
     assert_eq!(bundle.trust(), &trust);
     assert_eq!(bundle.digest(), digest(&archive));
     assert_eq!(bundle.manifest().version, 7);
@@ -146,10 +136,7 @@ fn the_signature_file_and_its_list_end_at_their_limits() {
     tokens.push(good.clone());
     assert_eq!(id(&with_tokens(&files, &tokens)), "accepted");
     tokens.push(good);
-    assert_eq!(
-        id(&with_tokens(&files, &tokens)),
-        "bundle_signatures_too_many"
-    );
+    assert_eq!(id(&with_tokens(&files, &tokens)), "bundle_signatures_too_many");
 }
 
 #[test]
@@ -157,10 +144,7 @@ fn a_token_has_one_form() {
     let files = files();
     let payload = claims(&files).to_bytes().unwrap();
     let good = token(1, &header(&kid(1)), &payload);
-    assert_eq!(
-        id(&with_tokens(&files, std::slice::from_ref(&good))),
-        "accepted"
-    );
+    assert_eq!(id(&with_tokens(&files, std::slice::from_ref(&good))), "accepted");
     let (signed, signature) = good.rsplit_once('.').unwrap();
     for bad in [
         String::new(),
@@ -192,10 +176,7 @@ fn bits_that_base64_does_not_use_are_zero() {
     let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let next = alphabet.find(last).unwrap() + 1;
     bad.push(alphabet.chars().nth(next).unwrap());
-    assert_eq!(
-        id(&with_tokens(&files, &[bad])),
-        "bundle_signature_malformed"
-    );
+    assert_eq!(id(&with_tokens(&files, &[bad])), "bundle_signature_malformed");
 }
 
 #[test]
@@ -227,14 +208,8 @@ fn the_header_cannot_choose_how_it_is_verified() {
     ] {
         assert_eq!(with(more), "bundle_signature_header", "{more}");
     }
-    assert_eq!(
-        id_of_header(r#"{"alg":"EdDSA"}"#),
-        "bundle_signature_header"
-    );
-    assert_eq!(
-        id_of_header(r#"{"alg":"EdDSA","kid":""}"#),
-        "bundle_signature_header"
-    );
+    assert_eq!(id_of_header(r#"{"alg":"EdDSA"}"#), "bundle_signature_header");
+    assert_eq!(id_of_header(r#"{"alg":"EdDSA","kid":""}"#), "bundle_signature_header");
     assert_eq!(id_of_header("not json"), "bundle_signature_header");
 }
 
@@ -262,17 +237,11 @@ fn a_wrong_signature_under_a_known_key_id_is_refused_outright() {
     let good = token(1, &header(&kid(1)), &payload);
     // Key 2's signature under key 1's id.
     let forged = token(2, &header(&kid(1)), &payload);
-    assert_eq!(
-        id(&with_tokens(&files, std::slice::from_ref(&forged))),
-        "bundle_signature_invalid"
-    );
+    assert_eq!(id(&with_tokens(&files, std::slice::from_ref(&forged))), "bundle_signature_invalid");
     let other = token(2, &header(&kid(2)), &payload);
     let wrong = token(1, &header(&kid(2)), &payload);
     let both = policy(&[1, 2], 1);
-    assert_eq!(
-        id_for(&with_tokens(&files, &[good.clone(), other]), &both),
-        "accepted"
-    );
+    assert_eq!(id_for(&with_tokens(&files, &[good.clone(), other]), &both), "accepted");
     assert_eq!(
         id_for(&with_tokens(&files, &[good.clone(), wrong]), &both),
         "bundle_signature_invalid"
@@ -281,10 +250,7 @@ fn a_wrong_signature_under_a_known_key_id_is_refused_outright() {
         id_for(&with_tokens(&files, &[good.clone(), forged]), &both),
         "bundle_signature_invalid"
     );
-    assert_eq!(
-        id(&with_tokens(&files, &[good.clone(), good])),
-        "bundle_signature_duplicate"
-    );
+    assert_eq!(id(&with_tokens(&files, &[good.clone(), good])), "bundle_signature_duplicate");
 }
 
 #[test]
@@ -309,10 +275,7 @@ fn m_of_n_counts_distinct_keys() {
     assert_eq!(id_for(&two, &two_of_three), "accepted");
     assert_eq!(id_for(&three, &two_of_three), "accepted");
     let stranger = sign(&one, &key(9), &options()).unwrap();
-    assert_eq!(
-        id_for(&stranger, &two_of_three),
-        "bundle_signatures_too_few"
-    );
+    assert_eq!(id_for(&stranger, &two_of_three), "bundle_signatures_too_few");
 }
 
 #[test]
@@ -335,18 +298,12 @@ fn a_quorum_is_as_fresh_as_its_last_needed_signature() {
 
 #[test]
 fn the_scope_is_the_policys_and_the_keys() {
-    assert_eq!(
-        id_of_claims(|claims| claims.scope = "test".into()),
-        "bundle_scope"
-    );
+    assert_eq!(id_of_claims(|claims| claims.scope = "test".into()), "bundle_scope");
     assert_eq!(id_of_claims(|claims| claims.scope.clear()), "bundle_scope");
     let narrowed = |scope: &str| {
         let mut trusted = TrustedKey::new(key(1).verifying_key());
         trusted.scope = Some(scope.into());
-        id_for(
-            &signed(),
-            &TrustPolicy::new(vec![trusted], 1, SCOPE).unwrap(),
-        )
+        id_for(&signed(), &TrustPolicy::new(vec![trusted], 1, SCOPE).unwrap())
     };
     assert_eq!(narrowed(SCOPE), "accepted");
     assert_eq!(narrowed("test"), "bundle_scope");
@@ -356,26 +313,17 @@ fn the_scope_is_the_policys_and_the_keys() {
 fn exactly_the_files_of_the_bundle_are_listed() {
     assert_eq!(id_of_claims(|_| {}), "accepted");
     assert_eq!(id_of_claims(|claims| claims.files.reverse()), "accepted");
-    assert_eq!(
-        id_of_claims(|claims| drop(claims.files.pop())),
-        "bundle_file_unsigned"
-    );
+    assert_eq!(id_of_claims(|claims| drop(claims.files.pop())), "bundle_file_unsigned");
     assert_eq!(
         id_of_claims(|claims| claims.files.push(claims.files[0].clone())),
         "bundle_file_listed_twice"
     );
-    assert_eq!(
-        id_of_claims(|claims| claims.files[0].name.insert(0, '/')),
-        "bundle_file_missing"
-    );
+    assert_eq!(id_of_claims(|claims| claims.files[0].name.insert(0, '/')), "bundle_file_missing");
     assert_eq!(
         id_of_claims(|claims| claims.files[0].name.make_ascii_uppercase()),
         "bundle_file_missing"
     );
-    assert_eq!(
-        id_of_claims(|claims| claims.files[0].hash.make_ascii_uppercase()),
-        "bundle_hash"
-    );
+    assert_eq!(id_of_claims(|claims| claims.files[0].hash.make_ascii_uppercase()), "bundle_hash");
     assert_eq!(
         id_of_claims(|claims| claims.files[0].algorithm = "MD5".into()),
         "bundle_hash_algorithm"
@@ -418,24 +366,15 @@ fn files_are_not_parsed_before_the_signature_holds() {
 
 #[test]
 fn name_and_version_are_the_manifests() {
-    assert_eq!(
-        id_of_claims(|claims| claims.name = "other".into()),
-        "bundle_manifest_mismatch"
-    );
-    assert_eq!(
-        id_of_claims(|claims| claims.version = 8),
-        "bundle_manifest_mismatch"
-    );
+    assert_eq!(id_of_claims(|claims| claims.name = "other".into()), "bundle_manifest_mismatch");
+    assert_eq!(id_of_claims(|claims| claims.version = 8), "bundle_manifest_mismatch");
     let files = files();
     let mut other = claims(&files);
     let first = token(1, &header(&kid(1)), &other.to_bytes().unwrap());
     other.version = 8;
     let second = token(2, &header(&kid(2)), &other.to_bytes().unwrap());
     let both = with_tokens(&files, &[first, second]);
-    assert_eq!(
-        id_for(&both, &policy(&[1, 2], 1)),
-        "bundle_signatures_disagree"
-    );
+    assert_eq!(id_for(&both, &policy(&[1, 2], 1)), "bundle_signatures_disagree");
 }
 
 #[test]
@@ -462,22 +401,12 @@ fn the_payload_has_one_form() {
 
 #[test]
 fn a_signature_lives_until_exp() {
-    let files = sign(
-        &files(),
-        &key(1),
-        &SignOptions {
-            exp_s: Some(NOW_S + 60),
-            ..options()
-        },
-    )
-    .unwrap();
+    let files =
+        sign(&files(), &key(1), &SignOptions { exp_s: Some(NOW_S + 60), ..options() }).unwrap();
     let policy = policy(&[1], 1);
     assert_eq!(id_at(&files, &policy, NOW_MS + 59_999), "accepted");
     assert_eq!(id_at(&files, &policy, NOW_MS + 60_000), "bundle_expired");
-    let ignored = Floor {
-        min_version: 0,
-        window: Window::Ignored,
-    };
+    let ignored = Floor { min_version: 0, window: Window::Ignored };
     let require = Require::Signed(policy);
     let source = Source::Folder(files);
     let late = verify(source, &require, &ignored, &Limits::default(), i64::MAX);
@@ -489,27 +418,15 @@ fn the_signers_clock_may_be_a_little_ahead() {
     let policy = policy(&[1], 1);
     let allowed_ms = 300_000;
     assert_eq!(id_at(&signed(), &policy, NOW_MS - allowed_ms), "accepted");
-    assert_eq!(
-        id_at(&signed(), &policy, NOW_MS - allowed_ms - 1),
-        "bundle_not_yet_valid"
-    );
+    assert_eq!(id_at(&signed(), &policy, NOW_MS - allowed_ms - 1), "bundle_not_yet_valid");
 }
 
 #[test]
 fn times_beyond_any_calendar_do_not_wrap() {
-    assert_eq!(
-        id_of_claims(|claims| claims.iat = i64::MAX),
-        "bundle_not_yet_valid"
-    );
+    assert_eq!(id_of_claims(|claims| claims.iat = i64::MAX), "bundle_not_yet_valid");
     assert_eq!(id_of_claims(|claims| claims.iat = i64::MIN), "accepted");
-    assert_eq!(
-        id_of_claims(|claims| claims.exp = Some(i64::MIN)),
-        "bundle_expired"
-    );
-    assert_eq!(
-        id_of_claims(|claims| claims.exp = Some(i64::MAX)),
-        "accepted"
-    );
+    assert_eq!(id_of_claims(|claims| claims.exp = Some(i64::MIN)), "bundle_expired");
+    assert_eq!(id_of_claims(|claims| claims.exp = Some(i64::MAX)), "accepted");
 }
 
 #[test]

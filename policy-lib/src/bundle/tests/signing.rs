@@ -9,10 +9,7 @@ fn id(files: &Files) -> &'static str {
 
 #[test]
 fn signing_again_replaces_ones_own_signature() {
-    let later = SignOptions {
-        iat_s: NOW_S + 1,
-        ..options()
-    };
+    let later = SignOptions { iat_s: NOW_S + 1, ..options() };
     let again = sign(&signed(), &key(1), &later).unwrap();
     assert_eq!(again, sign(&files(), &key(1), &later).unwrap());
 }
@@ -31,10 +28,7 @@ fn signing_changed_files_refuses_to_keep_old_signatures() {
     changed.set("README.md", b"# changed\n".to_vec());
     let error = sign(&changed, &key(2), &options()).unwrap_err();
     assert_eq!(error, SignError::Changed { kid: kid(1) });
-    let other_scope = SignOptions {
-        scope: "test".into(),
-        ..options()
-    };
+    let other_scope = SignOptions { scope: "test".into(), ..options() };
     let error = sign(&signed(), &key(2), &other_scope).unwrap_err();
     assert_eq!(error, SignError::Changed { kid: kid(1) });
     // The only signature is one's own: it is replaced.
@@ -50,14 +44,8 @@ fn signing_needs_a_manifest_and_a_future() {
         sign(&without, &key(1), &options()).unwrap_err(),
         SignError::Manifest(ManifestError::Missing)
     );
-    let past = SignOptions {
-        exp_s: Some(NOW_S),
-        ..options()
-    };
-    assert!(matches!(
-        sign(&files(), &key(1), &past),
-        Err(SignError::Expiry { .. })
-    ));
+    let past = SignOptions { exp_s: Some(NOW_S), ..options() };
+    assert!(matches!(sign(&files(), &key(1), &past), Err(SignError::Expiry { .. })));
 }
 
 #[test]

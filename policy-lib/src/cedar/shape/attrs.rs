@@ -49,24 +49,14 @@ fn common<'a>(objects: impl Iterator<Item = &'a Node>) -> Record {
     }
     let typed = members.into_iter().filter_map(|(name, values)| {
         let ty = shared(&values)?;
-        Some((
-            name.to_owned(),
-            Field {
-                required: false,
-                ty,
-            },
-        ))
+        Some((name.to_owned(), Field { required: false, ty }))
     });
     typed.collect()
 }
 
 /// The type that all values share. `null` and empty lists fit every type.
 fn shared(values: &[&Node]) -> Option<Type> {
-    let telling: Vec<&Node> = values
-        .iter()
-        .copied()
-        .filter(|value| !says_nothing(value))
-        .collect();
+    let telling: Vec<&Node> = values.iter().copied().filter(|value| !says_nothing(value)).collect();
     if !telling.is_empty() && telling.iter().all(|value| value.is_object()) {
         return Some(Type::Record(common(telling.into_iter())));
     }
@@ -118,10 +108,7 @@ mod tests {
             .map(|(n, value)| (n.to_string(), value.as_object().unwrap().clone()))
             .collect();
         let mut text = String::new();
-        write_record(
-            &Attrs::of(maps.iter().map(|(id, map)| (id, map))).record,
-            &mut text,
-        );
+        write_record(&Attrs::of(maps.iter().map(|(id, map)| (id, map))).record, &mut text);
         text
     }
 
@@ -139,14 +126,8 @@ mod tests {
 
     #[test]
     fn what_they_disagree_on_is_left_out() {
-        assert_eq!(
-            typed(&[json!({"a": 1, "b": 1}), json!({"a": "x", "b": 2})]),
-            r#"{"b"?: Long}"#
-        );
+        assert_eq!(typed(&[json!({"a": 1, "b": 1}), json!({"a": "x", "b": 2})]), r#"{"b"?: Long}"#);
         assert_eq!(typed(&[json!({"a": {"x": 1}}), json!({"a": 1})]), "{}");
-        assert_eq!(
-            typed(&[json!({"rows": [[1]], "mixed": [1, "a"], "none": []})]),
-            "{}"
-        );
+        assert_eq!(typed(&[json!({"rows": [[1]], "mixed": [1, "a"], "none": []})]), "{}");
     }
 }

@@ -31,14 +31,8 @@ pub(super) const COMMON_TYPES: &str = r#"  type SessionLabels = { "integrity": S
   type Time = { "now_ms": Long };
 "#;
 /// Names that [`COMMON_TYPES`] declares.
-pub(super) const COMMON_TYPE_NAMES: [&str; 6] = [
-    "SessionLabels",
-    "Session",
-    "Signals",
-    "Request",
-    "Usage",
-    "Time",
-];
+pub(super) const COMMON_TYPE_NAMES: [&str; 6] =
+    ["SessionLabels", "Session", "Signals", "Request", "Usage", "Time"];
 /// The members that every action has alike.
 const COMMON_MEMBERS: &str = r#""subject"?: User, "subject_type": String, "server"?: Server, "resource_id": String, "phase": String, "executed": Bool, "session": Session, "findings": Set<String>, "finding_categories": Set<String>, "finding_severities": Set<String>, "signals": Signals, "delegation": Set<String>, "request": Request, "usage": Usage, "time": Time"#;
 
@@ -95,10 +89,7 @@ impl Parts<'_> {
             // A record is made above; without members a policy that reads any fails.
             _ => Context::empty(),
         };
-        Built {
-            context,
-            misfits: builder.misfits,
-        }
+        Built { context, misfits: builder.misfits }
     }
 
     /// The context with unknown arguments; `None` if Cedar does not take it.
@@ -109,11 +100,7 @@ impl Parts<'_> {
             .map(|(name, value)| (name.into(), RestrictedExpr::from(value)));
         let unknown = RestrictedExpr::new(Expr::unknown(Unknown::new_untyped(ARGS))).ok()?;
         let all = members.chain([(ARGS.into(), unknown)]);
-        Context::from_pairs(
-            all,
-            cedar_policy_core::extensions::Extensions::all_available(),
-        )
-        .ok()
+        Context::from_pairs(all, cedar_policy_core::extensions::Extensions::all_available()).ok()
     }
 
     /// Every member but the arguments, as far as policies read it.
@@ -133,31 +120,20 @@ impl Parts<'_> {
         add("phase", &|| Value::from(call.phase.as_str()));
         add("executed", &|| Value::from(call.executed));
         add("session", &|| session(&facts.session, resource));
-        add("findings", &|| {
-            strings(facts.findings.iter().map(|finding| &finding.detector))
-        });
+        add("findings", &|| strings(facts.findings.iter().map(|finding| &finding.detector)));
         add("finding_categories", &|| {
             strings(facts.findings.iter().map(|finding| &finding.category))
         });
         add("finding_severities", &|| {
-            let severities = facts
-                .findings
-                .iter()
-                .map(|finding| finding.severity.as_str());
+            let severities = facts.findings.iter().map(|finding| finding.severity.as_str());
             Value::set(severities.map(Value::from), None)
         });
         add("signals", &|| self.signals(facts));
-        add("delegation", &|| {
-            strings(call.delegation.iter().map(|actor| &actor.id))
-        });
+        add("delegation", &|| strings(call.delegation.iter().map(|actor| &actor.id)));
         add("request", &|| self.request(call));
         add("usage", &|| usage(call));
-        add("time", &|| {
-            Value::record([("now_ms", Value::from(facts.time.now_ms))], None)
-        });
-        add("provenance", &|| {
-            self.provenance(facts, root.member("provenance"))
-        });
+        add("time", &|| Value::record([("now_ms", Value::from(facts.time.now_ms))], None));
+        add("provenance", &|| self.provenance(facts, root.member("provenance")));
         members
     }
 
@@ -195,9 +171,7 @@ impl Parts<'_> {
     }
 
     fn signals(&self, facts: &Facts) -> Value {
-        let rate = self
-            .makers
-            .decimal(ratio_ten_thousandths(facts.signals.rate));
+        let rate = self.makers.decimal(ratio_ten_thousandths(facts.signals.rate));
         let members = [
             Some(("loop", whole(facts.signals.repeats))),
             Some(("first_use", Value::from(facts.signals.first_use))),
@@ -210,9 +184,7 @@ impl Parts<'_> {
         let members = [
             Some(("tenant", Value::from(call.tenant.as_str()))),
             Some(("protocol", Value::from(call.context.protocol.as_str()))),
-            self.makers
-                .ip(&call.context.source_ip)
-                .map(|ip| ("source_ip", ip)),
+            self.makers.ip(&call.context.source_ip).map(|ip| ("source_ip", ip)),
         ];
         Value::record(members.into_iter().flatten(), None)
     }
@@ -220,10 +192,7 @@ impl Parts<'_> {
     /// For each argument the origins of its value and of everything inside it.
     fn provenance(&self, facts: &Facts, cursor: Cursor<'_>) -> Value {
         let mut members = Vec::new();
-        let read = self
-            .pointers
-            .iter()
-            .filter(|pointer| cursor.member(pointer).is_read());
+        let read = self.pointers.iter().filter(|pointer| cursor.member(pointer).is_read());
         for pointer in read {
             let origins: BTreeSet<&str> = facts
                 .provenance
@@ -241,8 +210,7 @@ impl Parts<'_> {
 }
 
 fn is_at_or_inside(at: &str, pointer: &str) -> bool {
-    at.strip_prefix(pointer)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    at.strip_prefix(pointer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// An origin is a text, an object with a member `origin`, or a list of either.
@@ -251,23 +219,14 @@ fn origins_of(origin: &Json) -> Vec<&str> {
         Json::String(origin) => vec![origin],
         Json::Array(origins) => origins.iter().flat_map(origins_of).collect(),
         Json::Object(members) => {
-            vec![
-                members
-                    .get("origin")
-                    .and_then(Json::as_str)
-                    .unwrap_or(ORIGIN_UNKNOWN),
-            ]
+            vec![members.get("origin").and_then(Json::as_str).unwrap_or(ORIGIN_UNKNOWN)]
         }
         _ => vec![ORIGIN_UNKNOWN],
     }
 }
 
 fn session(session: &SessionFacts, resource: &str) -> Value {
-    let called = session
-        .calls
-        .iter()
-        .filter(|(_, count)| **count > 0)
-        .map(|(id, _)| id);
+    let called = session.calls.iter().filter(|(_, count)| **count > 0).map(|(id, _)| id);
     let here = session.calls.get(resource).copied().unwrap_or(0);
     let kind = match session.kind {
         SessionKind::Opened => "opened",
@@ -279,10 +238,7 @@ fn session(session: &SessionFacts, resource: &str) -> Value {
     };
     let labels = [
         ("integrity", Value::from(integrity)),
-        (
-            "confidentiality",
-            Value::from(confidentiality(session.labels.confidentiality)),
-        ),
+        ("confidentiality", Value::from(confidentiality(session.labels.confidentiality))),
     ];
     let members = [
         ("kind", Value::from(kind)),

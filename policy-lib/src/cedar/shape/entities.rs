@@ -24,14 +24,8 @@ const ENTITY_TYPES: [(&str, &str); 6] = [
         "User in [Team]",
         r#""email": String, "manager"?: User, "teams": Set<String>, "roles": Set<String>, "cost_center": String, "department": String, "attrs": {}"#,
     ),
-    (
-        "Team",
-        r#""description": String, "models": Set<String>, "budget": {budget}, "attrs": {}"#,
-    ),
-    (
-        "Server",
-        r#""url": String, "description": String, "open": Bool, "attrs": {}"#,
-    ),
+    ("Team", r#""description": String, "models": Set<String>, "budget": {budget}, "attrs": {}"#),
+    ("Server", r#""url": String, "description": String, "open": Bool, "attrs": {}"#),
     (
         "Tool in [Server]",
         r#""source": String, "reads"?: String, "effect": String, "destination_args": Set<String>, "attrs": {}"#,
@@ -61,12 +55,7 @@ impl EntityShapes {
             users: Attrs::of(registry.users.iter().map(|(id, entry)| (id, &entry.attrs))),
             teams: Attrs::of(registry.teams.iter().map(|(id, entry)| (id, &entry.attrs))),
             budgets: Attrs::of(registry.teams.iter().map(|(id, entry)| (id, &entry.budget))),
-            servers: Attrs::of(
-                registry
-                    .servers
-                    .iter()
-                    .map(|(id, entry)| (id, &entry.attrs)),
-            ),
+            servers: Attrs::of(registry.servers.iter().map(|(id, entry)| (id, &entry.attrs))),
             tools: Attrs::of(registry.tools.iter().map(|(id, entry)| (id, &entry.attrs))),
             models: Attrs::of(registry.models.iter().map(|(id, entry)| (id, &entry.attrs))),
         }
@@ -75,19 +64,10 @@ impl EntityShapes {
     /// Appends the declarations of all entity types.
     pub(super) fn declare(&self, out: &mut String) {
         let budget = record_text(&self.budgets.record);
-        let free = [
-            &self.agents,
-            &self.users,
-            &self.teams,
-            &self.servers,
-            &self.tools,
-            &self.models,
-        ];
+        let free =
+            [&self.agents, &self.users, &self.teams, &self.servers, &self.tools, &self.models];
         for ((head, fixed), attrs) in ENTITY_TYPES.iter().zip(free) {
-            let fixed = fixed
-                .strip_suffix("{}")
-                .unwrap_or(fixed)
-                .replace("{budget}", &budget);
+            let fixed = fixed.strip_suffix("{}").unwrap_or(fixed).replace("{budget}", &budget);
             let attrs = record_text(&attrs.record);
             out.push_str(&format!("  entity {head} {{ {fixed}{attrs} }};\n"));
         }
@@ -97,12 +77,7 @@ impl EntityShapes {
 
     /// All entities of the registry.
     pub(super) fn build(&self, registry: &Registry, names: &Names, makers: &Makers) -> Vec<Entity> {
-        let maker = Maker {
-            shapes: self,
-            registry,
-            names,
-            makers,
-        };
+        let maker = Maker { shapes: self, registry, names, makers };
         let mut entities = Vec::new();
         entities.extend(registry.agents.keys().filter_map(|id| maker.agent(id)));
         entities.extend(registry.users.keys().filter_map(|id| maker.user(id)));
@@ -127,13 +102,8 @@ pub(super) fn first_segment(id: &str) -> &str {
 
 /// Who runs a model.
 pub(super) fn provider_of<'a>(registry: &'a Registry, model: &'a str) -> &'a str {
-    let named = registry
-        .models
-        .get(model)
-        .map(|entry| entry.provider.as_str());
-    named
-        .filter(|provider| !provider.is_empty())
-        .unwrap_or_else(|| first_segment(model))
+    let named = registry.models.get(model).map(|entry| entry.provider.as_str());
+    named.filter(|provider| !provider.is_empty()).unwrap_or_else(|| first_segment(model))
 }
 
 /// Every server that the registry names, also only as part of a tool or model.
@@ -189,11 +159,7 @@ impl Maker<'_> {
         if self.registry.users.contains_key(&entry.manager) {
             attributes.push(("manager", Value::from(self.names.user(&entry.manager))));
         }
-        let teams = entry
-            .teams
-            .iter()
-            .map(|team| self.names.team(team))
-            .collect();
+        let teams = entry.teams.iter().map(|team| self.names.team(team)).collect();
         Some(entity(self.names.user(id), attributes, teams))
     }
 
@@ -225,11 +191,7 @@ impl Maker<'_> {
             attributes.push(("reads", Value::from(confidentiality(reads))));
         }
         let server = self.names.server(first_segment(id));
-        Some(entity(
-            self.names.resource(ResourceKind::Tool, id),
-            attributes,
-            vec![server],
-        ))
+        Some(entity(self.names.resource(ResourceKind::Tool, id), attributes, vec![server]))
     }
 
     fn model(&self, id: &str) -> Option<Entity> {
@@ -240,18 +202,9 @@ impl Maker<'_> {
             ("max_output_tokens", whole(entry.max_output_tokens)),
             ("attrs", self.free(&self.shapes.models, id)),
         ];
-        attributes.extend(
-            entry
-                .prices
-                .as_ref()
-                .map(|prices| ("prices", price_list(prices))),
-        );
+        attributes.extend(entry.prices.as_ref().map(|prices| ("prices", price_list(prices))));
         let server = self.names.server(provider);
-        Some(entity(
-            self.names.resource(ResourceKind::Model, id),
-            attributes,
-            vec![server],
-        ))
+        Some(entity(self.names.resource(ResourceKind::Model, id), attributes, vec![server]))
     }
 
     fn server(&self, id: &str) -> Entity {
@@ -282,19 +235,14 @@ impl Maker<'_> {
 }
 
 fn entity(uid: EntityUID, attributes: Attributes, parents: Vec<EntityUID>) -> Entity {
-    let attributes = attributes
-        .into_iter()
-        .map(|(name, value)| (name.into(), value.into()));
+    let attributes = attributes.into_iter().map(|(name, value)| (name.into(), value.into()));
     let parents: HashSet<EntityUID> = parents.into_iter().collect();
     Entity::new_with_attr_partial_value(uid, attributes, HashSet::new(), parents, BTreeMap::new())
 }
 
 /// Texts as a set.
 pub(super) fn strings<'a>(texts: impl IntoIterator<Item = &'a String>) -> Value {
-    Value::set(
-        texts.into_iter().map(|text| Value::from(text.as_str())),
-        None,
-    )
+    Value::set(texts.into_iter().map(|text| Value::from(text.as_str())), None)
 }
 
 /// A count; one beyond Cedar's integers counts as the largest.
@@ -313,22 +261,10 @@ pub(super) fn confidentiality(label: Confidentiality) -> &'static str {
 
 fn price_list(prices: &Prices) -> Value {
     let members = [
-        (
-            "input_usd_micros_per_mtok",
-            prices.input_usd_micros_per_mtok,
-        ),
-        (
-            "output_usd_micros_per_mtok",
-            prices.output_usd_micros_per_mtok,
-        ),
-        (
-            "cached_usd_micros_per_mtok",
-            prices.cached_usd_micros_per_mtok,
-        ),
-        (
-            "reasoning_usd_micros_per_mtok",
-            prices.reasoning_usd_micros_per_mtok,
-        ),
+        ("input_usd_micros_per_mtok", prices.input_usd_micros_per_mtok),
+        ("output_usd_micros_per_mtok", prices.output_usd_micros_per_mtok),
+        ("cached_usd_micros_per_mtok", prices.cached_usd_micros_per_mtok),
+        ("reasoning_usd_micros_per_mtok", prices.reasoning_usd_micros_per_mtok),
     ];
     Value::record(members.map(|(name, price)| (name, whole(price))), None)
 }

@@ -72,10 +72,7 @@ impl Shape {
             let pointers = args.pointers();
             (id.clone(), ToolShape { args, pointers })
         });
-        Self {
-            entities: EntityShapes::of(registry),
-            tools: tools.collect(),
-        }
+        Self { entities: EntityShapes::of(registry), tools: tools.collect() }
     }
 
     /// Whether an action of this name exists.
@@ -97,10 +94,8 @@ impl Shape {
 
     /// Tools with the arguments that Cedar cannot type.
     pub(super) fn left_out(&self) -> impl Iterator<Item = (&str, &[String])> {
-        let tools = self
-            .tools
-            .iter()
-            .map(|(id, tool)| (id.as_str(), tool.args.left_out.as_slice()));
+        let tools =
+            self.tools.iter().map(|(id, tool)| (id.as_str(), tool.args.left_out.as_slice()));
         tools.filter(|(_, left_out)| !left_out.is_empty())
     }
 
@@ -108,21 +103,16 @@ impl Shape {
     /// that reads no more and names no tool is valid for all tools exactly if it is
     /// valid for these.
     pub(super) fn representatives(&self, reads: &Reads) -> BTreeSet<&str> {
-        let (args, provenance) = (
-            reads.cursor().member("args"),
-            reads.cursor().member("provenance"),
-        );
+        let (args, provenance) =
+            (reads.cursor().member("args"), reads.cursor().member("provenance"));
         let mut by_type = BTreeMap::new();
         for (id, tool) in &self.tools {
             let record = &tool.args.record;
-            let record: BTreeMap<_, _> = record
-                .iter()
-                .filter(|(name, _)| args.member(name).is_read())
-                .collect();
+            let record: BTreeMap<_, _> =
+                record.iter().filter(|(name, _)| args.member(name).is_read()).collect();
             let pointers = tool.pointers.iter();
-            let pointers: Vec<_> = pointers
-                .filter(|pointer| provenance.member(pointer).is_read())
-                .collect();
+            let pointers: Vec<_> =
+                pointers.filter(|pointer| provenance.member(pointer).is_read()).collect();
             by_type.entry((record, pointers)).or_insert(id.as_str());
         }
         by_type.into_values().collect()
@@ -197,13 +187,7 @@ impl Shape {
         let shape = tool.and_then(|tool| self.tools.get(tool));
         let args = shape.map_or(plain, |shape| &shape.args);
         let pointers = shape.map_or(&[][..], |shape| shape.pointers.as_slice());
-        Parts {
-            names,
-            makers,
-            reads,
-            args: &args.record,
-            pointers,
-        }
+        Parts { names, makers, reads, args: &args.record, pointers }
     }
 }
 

@@ -96,10 +96,7 @@ mod tests {
         assert_eq!(ten_thousandths("922337203685477.5807"), Some(i64::MAX));
         assert_eq!(ten_thousandths("922337203685477.5808"), None);
         assert_eq!(ten_thousandths("7"), Some(70_000));
-        assert_eq!(
-            ten_thousandths("1.50000000000000000000000000000000000000000"),
-            Some(15_000)
-        );
+        assert_eq!(ten_thousandths("1.50000000000000000000000000000000000000000"), Some(15_000));
     }
 
     #[test]

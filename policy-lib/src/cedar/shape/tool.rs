@@ -48,12 +48,7 @@ pub(super) fn tool_args(schema: Option<&Value>) -> ToolArgs {
     let Some(root) = schema else {
         return ToolArgs::default();
     };
-    let mut typer = Typer {
-        root,
-        at: String::new(),
-        members: 0,
-        left_out: Vec::new(),
-    };
+    let mut typer = Typer { root, at: String::new(), members: 0, left_out: Vec::new() };
     let record = typer.record(root, 0);
     let mut left_out = typer.left_out;
     left_out.sort();
@@ -68,10 +63,7 @@ struct Typed {
 
 impl Typed {
     fn of(ty: Type) -> Self {
-        Self {
-            ty,
-            nullable: false,
-        }
+        Self { ty, nullable: false }
     }
 }
 
@@ -97,11 +89,8 @@ impl<'a> Typer<'a> {
             self.members += 1;
             self.at.push('/');
             self.at.push_str(&escape_token(name));
-            let typed = if ESCAPES.contains(&name.as_str()) {
-                None
-            } else {
-                self.typed(member, depth + 1)
-            };
+            let typed =
+                if ESCAPES.contains(&name.as_str()) { None } else { self.typed(member, depth + 1) };
             match typed {
                 Some(Typed { ty, nullable }) => {
                     let required = is_required(schema, name) && !nullable;
@@ -149,10 +138,7 @@ impl<'a> Typer<'a> {
             return None;
         };
         let typed = self.typed(only, depth + 1)?;
-        Some(Typed {
-            nullable: nullable || typed.nullable,
-            ..typed
-        })
+        Some(Typed { nullable: nullable || typed.nullable, ..typed })
     }
 
     fn by_type(&mut self, schema: &'a Value, depth: usize) -> Option<Typed> {
@@ -212,15 +198,12 @@ fn of_values(values: &[Value]) -> Option<Typed> {
     let ty = match others.peek()? {
         Value::String(_) => others.all(Value::is_string).then_some(Type::String),
         Value::Bool(_) => others.all(Value::is_boolean).then_some(Type::Bool),
-        Value::Number(_) => others
-            .all(|value| value.is_i64() || value.is_u64())
-            .then_some(Type::Long),
+        Value::Number(_) => {
+            others.all(|value| value.is_i64() || value.is_u64()).then_some(Type::Long)
+        }
         _ => None,
     }?;
-    Some(Typed {
-        nullable,
-        ..Typed::of(ty)
-    })
+    Some(Typed { nullable, ..Typed::of(ty) })
 }
 
 #[cfg(test)]
@@ -300,20 +283,9 @@ mod tests {
             }
         }));
         assert_eq!(text, r#"{"nest"?: {}}"#);
-        let all = [
-            "/__entity",
-            "/any",
-            "/either",
-            "/holes",
-            "/mixed",
-            "/nest/a~1b",
-            "/open",
-        ];
+        let all = ["/__entity", "/any", "/either", "/holes", "/mixed", "/nest/a~1b", "/open"];
         assert_eq!(left_out.get(..7), Some(all.map(str::to_owned).as_slice()));
-        assert_eq!(
-            left_out.get(7..),
-            Some(["/pair", "/rows"].map(str::to_owned).as_slice())
-        );
+        assert_eq!(left_out.get(7..), Some(["/pair", "/rows"].map(str::to_owned).as_slice()));
     }
 
     #[test]
@@ -328,9 +300,8 @@ mod tests {
     #[test]
     fn members_end_at_the_limit() {
         let count = |members: usize| {
-            let properties: serde_json::Map<String, Value> = (0..members)
-                .map(|n| (format!("m{n}"), json!({"type": "string"})))
-                .collect();
+            let properties: serde_json::Map<String, Value> =
+                (0..members).map(|n| (format!("m{n}"), json!({"type": "string"}))).collect();
             let args = tool_args(Some(&json!({ "properties": properties })));
             (args.record.len(), args.left_out.len())
         };
@@ -342,10 +313,8 @@ mod tests {
     fn types_end_at_the_deepest_level() {
         let nested = |levels: usize| {
             let leaf = json!({"type": "string"});
-            let schema = (1..levels).fold(
-                leaf,
-                |inner, _| json!({"type": "object", "properties": {"x": inner}}),
-            );
+            let schema = (1..levels)
+                .fold(leaf, |inner, _| json!({"type": "object", "properties": {"x": inner}}));
             typed(json!({"properties": {"x": schema}})).1.len()
         };
         assert_eq!(nested(MAX_TYPE_DEPTH_LEVELS), 0);

@@ -95,15 +95,9 @@ impl Makers {
     pub(in super::super) fn new() -> Option<Self> {
         let name = |text| {
             let name = Name::parse_unqualified_name(text).ok()?;
-            Extensions::all_available()
-                .func(&name)
-                .is_ok()
-                .then_some(name)
+            Extensions::all_available().func(&name).is_ok().then_some(name)
         };
-        Some(Self {
-            decimal: name("decimal")?,
-            ip: name("ip")?,
-        })
+        Some(Self { decimal: name("decimal")?, ip: name("ip")? })
     }
 
     /// A decimal of so many ten-thousandths.
@@ -136,11 +130,7 @@ pub(super) struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     pub(super) fn new(makers: &'a Makers) -> Self {
-        Self {
-            makers,
-            at: String::new(),
-            misfits: Vec::new(),
-        }
+        Self { makers, at: String::new(), misfits: Vec::new() }
     }
 
     /// The members of an object that fit and are read.
@@ -220,13 +210,7 @@ mod tests {
         fields
             .iter()
             .map(|(name, required, ty)| {
-                (
-                    (*name).to_owned(),
-                    Field {
-                        required: *required,
-                        ty: ty.clone(),
-                    },
-                )
+                ((*name).to_owned(), Field { required: *required, ty: ty.clone() })
             })
             .collect()
     }
@@ -267,10 +251,7 @@ mod tests {
         ]);
         let json = r#"{"n":5,"d":127.5,"s":["b","a","b"],"o":{"t":true}}"#;
         let (text, misfits) = build(json, &shape, ALL);
-        assert_eq!(
-            text,
-            r#"{d: decimal("127.5000"), n: 5, o: {t: true}, s: ["a", "b"]}"#
-        );
+        assert_eq!(text, r#"{d: decimal("127.5000"), n: 5, o: {t: true}, s: ["a", "b"]}"#);
         assert_eq!(misfits, Vec::<String>::new());
     }
 

@@ -7,10 +7,7 @@ use lictor_proto::facts::Facts;
 use super::*;
 
 fn both() -> World {
-    world(&[
-        ("cedar/expense.cedar", EXPENSE),
-        ("cedar/general.cedar", GENERAL),
-    ])
+    world(&[("cedar/expense.cedar", EXPENSE), ("cedar/general.cedar", GENERAL)])
 }
 
 #[test]
@@ -18,9 +15,7 @@ fn a_permit_is_named_with_its_place_and_its_duties() {
     let outcome = both().ask(&call());
     assert_eq!(permits(&outcome), ["expense.file"]);
     assert_eq!(outcome.permits[0].policy, "cedar/expense.cedar:2");
-    let [duty] = outcome.obligations.as_slice() else {
-        panic!("{outcome:?}")
-    };
+    let [duty] = outcome.obligations.as_slice() else { panic!("{outcome:?}") };
     assert!(duty.only_on_allow);
     assert_eq!(duty.obligation.kind, ObligationKind::LogFull);
     assert!(passes(&outcome) && outcome.asks.is_empty() && outcome.errors.is_empty());
@@ -40,9 +35,7 @@ fn a_forbid_is_a_denial_with_its_reason() {
 fn a_forbid_with_ask_is_an_ask_and_no_denial() {
     let outcome = both().ask(&amount("500"));
     assert!(outcome.denies.is_empty());
-    let [ask] = outcome.asks.as_slice() else {
-        panic!("{outcome:?}")
-    };
+    let [ask] = outcome.asks.as_slice() else { panic!("{outcome:?}") };
     assert_eq!(ask.reason.id, "expense.manager");
     assert_eq!(
         (ask.approvers.as_slice(), ask.count),
@@ -60,11 +53,7 @@ fn nothing_permits_by_default() {
 #[test]
 fn groups_resources_and_entity_attributes_are_seen() {
     let world = both();
-    let list = world.ask(&on(
-        "tools/call",
-        ResourceKind::Tool,
-        "accounting/list_reports",
-    ));
+    let list = world.ask(&on("tools/call", ResourceKind::Tool, "accounting/list_reports"));
     assert_eq!(permits(&list), ["general.read_only"]);
     let chat = |model| world.ask(&on("llm/chat", ResourceKind::Model, model));
     assert_eq!(permits(&chat("openai/gpt-5")), ["general.models"]);
@@ -86,10 +75,7 @@ fn findings_and_labels_are_seen_and_duties_of_forbids_always_hold() {
         start: 0,
         end: 1,
     };
-    let facts = Facts {
-        findings: vec![finding],
-        ..Facts::default()
-    };
+    let facts = Facts { findings: vec![finding], ..Facts::default() };
     let outcome = world.ask_with(&call(), &facts);
     assert_eq!(denies(&outcome), ["general.no_secrets"]);
     let always: Vec<_> = outcome
@@ -108,19 +94,11 @@ fn findings_and_labels_are_seen_and_duties_of_forbids_always_hold() {
 #[test]
 fn shadow_policies_are_recorded_and_never_enforced() {
     let mut facts = Facts::default();
-    facts
-        .session
-        .calls
-        .insert("accounting/create_expense_report".to_owned(), 4);
+    facts.session.calls.insert("accounting/create_expense_report".to_owned(), 4);
     let outcome = both().ask_with(&call(), &facts);
     assert!(passes(&outcome));
-    let [shadow] = outcome.shadows.as_slice() else {
-        panic!("{outcome:?}")
-    };
-    assert_eq!(
-        (shadow.rule.as_str(), shadow.id.as_str()),
-        ("deny", "general.trial")
-    );
+    let [shadow] = outcome.shadows.as_slice() else { panic!("{outcome:?}") };
+    assert_eq!((shadow.rule.as_str(), shadow.id.as_str()), ("deny", "general.trial"));
 
     let permit = one("@id(\"a\") @mode(\"shadow\") permit(principal, action, resource);");
     let outcome = permit.ask(&call());
@@ -153,10 +131,7 @@ fn every_actor_of_a_delegation_must_be_permitted() {
     let outcome = world.ask(&delegated);
     assert!(outcome.permits.is_empty());
     assert!(
-        outcome
-            .errors
-            .iter()
-            .any(|error| !error.fatal && error.message.contains("`planner-v2`"))
+        outcome.errors.iter().any(|error| !error.fatal && error.message.contains("`planner-v2`"))
     );
 
     let mut facts = Facts::default();
@@ -187,10 +162,7 @@ fn permits_count_only_within_the_scope_of_their_unit_and_denials_everywhere() {
     assert_eq!(denies(&outside.ask(&robot)), ["d"]);
     let mut delegated = call();
     delegated.delegation.push(Party::new("agent", "planner-v2"));
-    assert!(
-        inside.ask(&delegated).permits.is_empty(),
-        "the scope names the agent, not the actor"
-    );
+    assert!(inside.ask(&delegated).permits.is_empty(), "the scope names the agent, not the actor");
 }
 
 #[test]
@@ -242,11 +214,7 @@ fn circumstances_are_typed() {
     local.usage.cost_usd_micros = 1;
     let outcome = world.ask_with(&local, &facts);
     assert_eq!(denies(&outcome), ["fast"]);
-    assert_eq!(
-        fatal(&outcome),
-        ["policy_error"],
-        "the sum overflows, which denies too"
-    );
+    assert_eq!(fatal(&outcome), ["policy_error"], "the sum overflows, which denies too");
 }
 
 #[test]
@@ -256,17 +224,10 @@ fn origins_of_arguments_are_sets_by_pointer() {
          when { context.provenance has \"/tags\" && !context.provenance[\"/tags\"].contains(\"tool_result\") };",
     );
     let mut facts = Facts::default();
-    facts
-        .provenance
-        .insert("/tags/0".to_owned(), serde_json::json!("user"));
-    facts
-        .provenance
-        .insert("/tags2".to_owned(), serde_json::json!("tool_result"));
+    facts.provenance.insert("/tags/0".to_owned(), serde_json::json!("user"));
+    facts.provenance.insert("/tags2".to_owned(), serde_json::json!("tool_result"));
     assert_eq!(permits(&world.ask_with(&call(), &facts)), ["p"]);
-    facts.provenance.insert(
-        "/tags/1".to_owned(),
-        serde_json::json!({"origin": "tool_result"}),
-    );
+    facts.provenance.insert("/tags/1".to_owned(), serde_json::json!({"origin": "tool_result"}));
     assert!(world.ask_with(&call(), &facts).permits.is_empty());
     assert!(world.ask(&call()).permits.is_empty());
 }
@@ -290,10 +251,7 @@ fn a_bundle_without_policies_has_no_say() {
         !world
             .engine
             .evaluate(&Query {
-                call: &Call {
-                    phase: Phase::List,
-                    ..call()
-                },
+                call: &Call { phase: Phase::List, ..call() },
                 facts: &Facts::default(),
                 registry: &world.registry,
                 budget: Budget::default(),

@@ -26,22 +26,14 @@ fn schema(registry: &Registry) -> ValidatorSchema {
 
 /// Whether a call's whole context has the type that the schema promises.
 fn conforms(registry: &Registry, call: &Call, facts: &Facts) -> Result<(), String> {
-    let (names, makers, shape) = (
-        Names::new().unwrap(),
-        Makers::new().unwrap(),
-        Shape::of(registry),
-    );
+    let (names, makers, shape) =
+        (Names::new().unwrap(), Makers::new().unwrap(), Shape::of(registry));
     let reads = Reads::everything(Reader::Shadow);
     let no_args = ToolArgs::default();
     let resource = call.resource.as_ref().unwrap();
     let tool = (call.action.name == "tools/call").then_some(resource.id.as_str());
     let parts = shape.parts(tool, &names, &makers, &reads, &no_args);
-    let query = Query {
-        call,
-        facts,
-        registry,
-        budget: Budget::default(),
-    };
+    let query = Query { call, facts, registry, budget: Budget::default() };
     let context = parts.concrete(&query, tool.is_some()).context;
     let entry = |uid| EntityUIDEntry::known(uid, None);
     let request = Request::new_unchecked(
@@ -60,11 +52,7 @@ fn entities_of_the_registry_have_the_types_of_the_schema() {
     let registry = registry();
     let (names, makers) = (Names::new().unwrap(), Makers::new().unwrap());
     let entities = Shape::of(&registry).entities(&registry, &names, &makers);
-    assert_eq!(
-        entities.len(),
-        3 + 2 + 2 + 4 + 2 + 6,
-        "servers are also named by tools and models"
-    );
+    assert_eq!(entities.len(), 3 + 2 + 2 + 4 + 2 + 6, "servers are also named by tools and models");
     let schema = schema(&registry);
     let checked = Entities::from_entities(
         entities,
@@ -80,32 +68,20 @@ fn contexts_of_calls_have_the_types_of_the_schema() {
     let registry = registry();
     let mut facts = Facts::default();
     facts.session.calls.insert("web/fetch".to_owned(), 2);
-    facts
-        .provenance
-        .insert("/trip/city".to_owned(), json!("user"));
+    facts.provenance.insert("/trip/city".to_owned(), json!("user"));
     facts.signals.rate = f64::NAN;
     let mut full = with_args(
         r#"{"employee_id":"a","amount":127.5,"days":3,"note":null,"tags":["x"],"trip":{"city":"y"},"rows":[{}],"meta":1,"more":2}"#,
     );
     full.context.source_ip = "::1".to_owned();
-    full.delegation
-        .push(lictor_proto::call::Party::new("agent", "planner-v2"));
+    full.delegation.push(lictor_proto::call::Party::new("agent", "planner-v2"));
     conforms(&registry, &full, &facts).unwrap();
-    for action in [
-        "tools/list",
-        "llm/chat",
-        "resources/read",
-        "a2a/message",
-        "session/open",
-    ] {
+    for action in ["tools/list", "llm/chat", "resources/read", "a2a/message", "session/open"] {
         let kind = action_row(action).unwrap().resources[0];
         conforms(&registry, &on(action, kind, "docs/x"), &facts).unwrap();
     }
     let missing = with_args(r#"{"employee_id":"a"}"#);
-    assert!(
-        conforms(&registry, &missing, &facts).is_err(),
-        "the check can fail"
-    );
+    assert!(conforms(&registry, &missing, &facts).is_err(), "the check can fail");
 }
 
 #[test]
@@ -168,10 +144,7 @@ fn many_policies_for_many_tools_load() {
         registry: &registry,
     };
     let engine = try_load(&source).0.unwrap();
-    let world = World {
-        registry: registry.clone(),
-        engine,
-    };
+    let world = World { registry: registry.clone(), engine };
     let mut call = on("tools/call", ResourceKind::Tool, "many/59");
     call.context.args = lictor_proto::json::Open::parse(br#"{"url":"59"}"#).unwrap();
     assert_eq!(permits(&world.ask(&call)), ["p59"]);

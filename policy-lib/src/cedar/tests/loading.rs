@@ -4,41 +4,23 @@ use super::*;
 
 fn single(text: &str) -> Diagnostic {
     let found = diagnose(&[("cedar/one.cedar", text)]);
-    let [only] = found.as_slice() else {
-        panic!("{found:#?}")
-    };
+    let [only] = found.as_slice() else { panic!("{found:#?}") };
     only.clone()
 }
 
 #[test]
 fn parse_errors_of_all_files_come_with_places_and_what_was_expected() {
     let found = diagnose(&[
-        (
-            "cedar/a.cedar",
-            "@id(\"a\")\npermit(principal, action resource);",
-        ),
-        (
-            "cedar/b.cedar",
-            "@id(\"b\") permit(principal, action, resource) when { x };",
-        ),
+        ("cedar/a.cedar", "@id(\"a\")\npermit(principal, action resource);"),
+        ("cedar/b.cedar", "@id(\"b\") permit(principal, action, resource) when { x };"),
     ]);
-    let places: Vec<_> = found
-        .iter()
-        .map(|d| (d.code, d.file.as_str(), d.line, d.col))
-        .collect();
+    let places: Vec<_> = found.iter().map(|d| (d.code, d.file.as_str(), d.line, d.col)).collect();
     assert_eq!(
         places,
-        [
-            ("cedar_parse", "cedar/a.cedar", 2, 26),
-            ("cedar_parse", "cedar/b.cedar", 1, 53)
-        ]
+        [("cedar_parse", "cedar/a.cedar", 2, 26), ("cedar_parse", "cedar/b.cedar", 1, 53)]
     );
     assert!(found[0].help.contains("expected"), "{:?}", found[0]);
-    assert!(
-        found[1].help.contains("did you mean to enclose"),
-        "{:?}",
-        found[1]
-    );
+    assert!(found[1].help.contains("did you mean to enclose"), "{:?}", found[1]);
 }
 
 #[test]
@@ -49,10 +31,7 @@ permit(principal, action == Lictor::Action::\"accounting/create_expense_report\"
 when { context.args.amont.lessThan(decimal(\"1.0\")) };",
     );
     assert_eq!((found.code, found.line, found.col), ("cedar_invalid", 3, 8));
-    assert!(
-        found.message.contains("amont") && found.help.contains("amount"),
-        "{found:?}"
-    );
+    assert!(found.message.contains("amont") && found.help.contains("amount"), "{found:?}");
 }
 
 #[test]
@@ -70,9 +49,7 @@ fn a_policy_for_many_tools_does_not_repeat_itself() {
         "cedar/one.cedar",
         "@id(\"a\") permit(principal, action, resource) when { context.args.amount == 1 };",
     )]);
-    let [only] = found.as_slice() else {
-        panic!("{found:#?}")
-    };
+    let [only] = found.as_slice() else { panic!("{found:#?}") };
     assert!(
         only.message.starts_with("for policy `a`") && only.message.ends_with("more like this)")
     );
@@ -87,9 +64,7 @@ fn names_that_the_registry_lacks_are_warnings_with_a_suggestion() {
 @id(\"c\") @ask(\"bobby@example.com\") forbid(principal, action, resource == Lictor::Tool::\"web/fetsh\");",
     )]);
     assert!(
-        found
-            .iter()
-            .all(|d| d.level == Level::Warning && d.code == "name_unknown"),
+        found.iter().all(|d| d.level == Level::Warning && d.code == "name_unknown"),
         "{found:#?}"
     );
     let said: Vec<_> = found.iter().map(|d| (d.line, d.help.as_str())).collect();
@@ -109,10 +84,7 @@ fn an_action_that_nobody_has_is_an_error_with_a_suggestion() {
     let found = single(
         "@id(\"a\") permit(principal, action == Lictor::Action::\"accounting/create_expense\", resource);",
     );
-    assert_eq!(
-        (found.code, found.level),
-        ("cedar_action_unknown", Level::Error)
-    );
+    assert_eq!((found.code, found.level), ("cedar_action_unknown", Level::Error));
     let found = single(
         "@id(\"a\") permit(principal, action == Lictor::Action::\"tools/lisst\", resource);",
     );
@@ -145,15 +117,9 @@ fn arguments_that_cedar_cannot_type_are_listed() {
         registry: &registry,
     };
     let found = try_load(&source).1;
-    let [only] = found.as_slice() else {
-        panic!("{found:#?}")
-    };
+    let [only] = found.as_slice() else { panic!("{found:#?}") };
     assert_eq!((only.code, only.level), ("cedar_untyped", Level::Warning));
-    assert!(
-        only.message.ends_with("`/meta`, `/rows`"),
-        "{}",
-        only.message
-    );
+    assert!(only.message.ends_with("`/meta`, `/rows`"), "{}", only.message);
     let text = CedarEngine::schema_text(&registry);
     assert!(text.contains(
         "// Left out, since Cedar cannot type it: \"accounting/create_expense_report\" \"/rows\""
@@ -174,25 +140,14 @@ fn the_bundles_schema_may_not_overlap_the_registrys() {
         let found = diagnose_with(&[("cedar/one.cedar", PERMIT)], Some(overlap), None);
         let refused = found.iter().find(|d| d.level == Level::Error).unwrap();
         let place = (refused.code, refused.file.as_str(), refused.line);
-        assert_eq!(
-            place,
-            ("cedar_overlap", "cedar/schema.cedarschema", 1),
-            "{overlap}"
-        );
+        assert_eq!(place, ("cedar_overlap", "cedar/schema.cedarschema", 1), "{overlap}");
     }
     let own = "namespace Acme { entity Agent; action \"run\"; }";
     let found = diagnose_with(&[("cedar/one.cedar", PERMIT)], Some(own), None);
     assert_eq!(codes(&found), ["cedar_action_unused"]);
-    let broken = diagnose_with(
-        &[("cedar/one.cedar", PERMIT)],
-        Some("entity A in [B];\n"),
-        None,
-    );
+    let broken = diagnose_with(&[("cedar/one.cedar", PERMIT)], Some("entity A in [B];\n"), None);
     assert_eq!(codes(&broken), ["cedar_schema"]);
-    assert_eq!(
-        (broken[0].line, broken[0].file.as_str()),
-        (1, "cedar/schema.cedarschema")
-    );
+    assert_eq!((broken[0].line, broken[0].file.as_str()), (1, "cedar/schema.cedarschema"));
 }
 
 #[test]
@@ -204,10 +159,7 @@ fn the_bundles_entities_may_not_overlap_the_registrys() {
             "[\n {{\"uid\": {{\"type\": \"Lictor::{ty}\", \"id\": \"new\"}}, \"attrs\": {{}}, \"parents\": []}}]"
         );
         let found = with(&json);
-        assert!(
-            found.iter().any(|d| d.level == Level::Error && d.line == 2),
-            "{ty}: {found:?}"
-        );
+        assert!(found.iter().any(|d| d.level == Level::Error && d.line == 2), "{ty}: {found:?}");
     }
     let team = r#"[{"uid":{"type":"Lictor::Team","id":"new"},"attrs":{"description":"","models":[],"budget":{},"attrs":{}},"parents":[]}]"#;
     assert_eq!(codes(&with(team)), ["cedar_overlap"]);
@@ -220,11 +172,7 @@ fn the_bundles_entities_may_not_overlap_the_registrys() {
 #[test]
 fn entities_are_read_strictly() {
     let with = |json: &str| {
-        codes(&diagnose_with(
-            &[("cedar/one.cedar", PERMIT)],
-            Some(SCHEMA),
-            Some(json),
-        ))
+        codes(&diagnose_with(&[("cedar/one.cedar", PERMIT)], Some(SCHEMA), Some(json)))
     };
     let project = |attrs: &str| {
         format!(r#"{{"uid":{{"type":"Acme::Project","id":"p"}},"attrs":{attrs},"parents":[]}}"#)
@@ -237,10 +185,7 @@ fn entities_are_read_strictly() {
         "{}".to_owned(),
         format!("[{}]", project(r#"{"members":[]}"#)),
         format!("[{}]", project(r#"{"members":[],"open":1}"#)),
-        format!(
-            "[{}]",
-            project(r#"{"members":[],"open":true,"open":false}"#)
-        ),
+        format!("[{}]", project(r#"{"members":[],"open":true,"open":false}"#)),
         format!("[{good},{other}]"),
     ] {
         assert_eq!(with(&bad), ["cedar_entities"], "{bad}");
@@ -262,15 +207,10 @@ fn a_tool_may_not_have_the_name_of_an_action() {
     };
     let found = try_load(&source).1;
     assert!(
-        found
-            .iter()
-            .any(|d| d.code == "cedar_overlap" && d.message.contains("`resources/read`"))
+        found.iter().any(|d| d.code == "cedar_overlap" && d.message.contains("`resources/read`"))
     );
     source.policies.clear();
-    assert!(
-        try_load(&source).1.is_empty(),
-        "without Cedar there are no actions"
-    );
+    assert!(try_load(&source).1.is_empty(), "without Cedar there are no actions");
 }
 
 #[test]
@@ -282,10 +222,7 @@ fn everything_is_reported_at_once_and_sorted() {
             "@id(\"x\") @ask(\"\") forbid(principal, action, resource);\n@id(\"y\") @mode(\"\") forbid(principal, action, resource);",
         ),
     ]);
-    assert_eq!(
-        codes(&found),
-        ["cedar_ask", "cedar_mode", "cedar_id_missing"]
-    );
+    assert_eq!(codes(&found), ["cedar_ask", "cedar_mode", "cedar_id_missing"]);
     assert!(found.is_sorted());
 }
 

@@ -66,10 +66,7 @@ fn diagnose_with(
     };
     let diagnostics = try_load(&source).1;
     // Every bundle of these tests has this tool.
-    diagnostics
-        .into_iter()
-        .filter(|found| found.code != "cedar_untyped")
-        .collect()
+    diagnostics.into_iter().filter(|found| found.code != "cedar_untyped").collect()
 }
 
 fn codes(diagnostics: &[Diagnostic]) -> Vec<&'static str> {
@@ -82,10 +79,7 @@ fn world(files: &[(&str, &str)]) -> World {
 
 fn scoped(files: &[(&str, &str)], scopes: &[(&str, Scope)]) -> World {
     let registry = registry();
-    let scopes = scopes
-        .iter()
-        .map(|(unit, scope)| ((*unit).to_owned(), scope.clone()))
-        .collect();
+    let scopes = scopes.iter().map(|(unit, scope)| ((*unit).to_owned(), scope.clone())).collect();
     let source = CedarSource {
         policies: files.to_vec(),
         schema: Some(SCHEMA),
@@ -115,18 +109,13 @@ fn with_args(json: &str) -> Call {
 
 /// The expense report with this amount.
 fn amount(number: &str) -> Call {
-    with_args(&format!(
-        r#"{{"employee_id":"alice@example.com","amount":{number}}}"#
-    ))
+    with_args(&format!(r#"{{"employee_id":"alice@example.com","amount":{number}}}"#))
 }
 
 fn on(action: &str, kind: lictor_proto::call::ResourceKind, id: &str) -> Call {
     let mut call = call();
     call.action.name = action.to_owned();
-    call.resource = Some(lictor_proto::call::Resource {
-        kind,
-        id: id.to_owned(),
-    });
+    call.resource = Some(lictor_proto::call::Resource { kind, id: id.to_owned() });
     call.context.args = lictor_proto::json::Open::default();
     call
 }
@@ -140,47 +129,26 @@ impl World {
         self.ask_within(
             call,
             facts,
-            Budget {
-                time: std::time::Duration::from_secs(60),
-                ..Budget::default()
-            },
+            Budget { time: std::time::Duration::from_secs(60), ..Budget::default() },
         )
     }
 
     fn ask_within(&self, call: &Call, facts: &Facts, budget: Budget) -> Outcome {
-        self.engine.evaluate(&Query {
-            call,
-            facts,
-            registry: &self.registry,
-            budget,
-        })
+        self.engine.evaluate(&Query { call, facts, registry: &self.registry, budget })
     }
 }
 
 fn permits(outcome: &Outcome) -> Vec<&str> {
-    outcome
-        .permits
-        .iter()
-        .map(|fired| fired.id.as_str())
-        .collect()
+    outcome.permits.iter().map(|fired| fired.id.as_str()).collect()
 }
 
 fn denies(outcome: &Outcome) -> Vec<&str> {
-    outcome
-        .denies
-        .iter()
-        .map(|denial| denial.reason.id.as_str())
-        .collect()
+    outcome.denies.iter().map(|denial| denial.reason.id.as_str()).collect()
 }
 
 /// Ids of the fatal errors.
 fn fatal(outcome: &Outcome) -> Vec<&str> {
-    outcome
-        .errors
-        .iter()
-        .filter(|error| error.fatal)
-        .map(|error| error.id)
-        .collect()
+    outcome.errors.iter().filter(|error| error.fatal).map(|error| error.id).collect()
 }
 
 /// Whether the outcome, by itself, lets the call pass.

@@ -13,33 +13,19 @@ const REPORT: &str = "action == Lictor::Action::\"accounting/create_expense_repo
 fn policies_of_two_files_do_not_replace_each_other() {
     // Cedar calls the first policy of each file `policy0`.
     let world = world(&[
-        (
-            "cedar/a.cedar",
-            "@id(\"a\") permit(principal, action, resource);",
-        ),
-        (
-            "cedar/b.cedar",
-            "@id(\"b\") forbid(principal, action, resource);",
-        ),
+        ("cedar/a.cedar", "@id(\"a\") permit(principal, action, resource);"),
+        ("cedar/b.cedar", "@id(\"b\") forbid(principal, action, resource);"),
     ]);
     let outcome = world.ask(&call());
-    assert_eq!(
-        (permits(&outcome), denies(&outcome)),
-        (vec!["a"], vec!["b"])
-    );
+    assert_eq!((permits(&outcome), denies(&outcome)), (vec!["a"], vec!["b"]));
     assert_eq!(outcome.denies[0].reason.policy, "cedar/b.cedar:1");
 }
 
 #[test]
 fn an_id_is_unique_over_all_files() {
     let same = "@id(\"x\")\nforbid(principal, action, resource);";
-    let found = diagnose(&[
-        ("cedar/a.cedar", same),
-        ("cedar/b.cedar", &format!("\n{same}")),
-    ]);
-    let [only] = found.as_slice() else {
-        panic!("{found:#?}")
-    };
+    let found = diagnose(&[("cedar/a.cedar", same), ("cedar/b.cedar", &format!("\n{same}"))]);
+    let [only] = found.as_slice() else { panic!("{found:#?}") };
     assert_eq!(
         (only.code, only.file.as_str(), only.line),
         ("cedar_id_duplicate", "cedar/b.cedar", 2)
@@ -56,17 +42,12 @@ fn a_forbid_that_fails_is_fatal_and_named() {
     ));
     let outcome = world.ask(&with_args(r#"{"employee_id":"a","amount":1,"days":1}"#));
     assert!(!passes(&outcome));
-    let [error] = outcome.errors.as_slice() else {
-        panic!("{outcome:?}")
-    };
+    let [error] = outcome.errors.as_slice() else { panic!("{outcome:?}") };
     assert_eq!(
         (error.fatal, error.id, error.policy.as_str()),
         (true, "policy_error", "cedar/one.cedar:2")
     );
-    assert!(
-        error.message.contains("`f`") && error.message.contains("overflow"),
-        "{error:?}"
-    );
+    assert!(error.message.contains("`f`") && error.message.contains("overflow"), "{error:?}");
     assert!(passes(&world.ask(&call())));
 }
 
@@ -114,17 +95,10 @@ fn a_caller_cannot_name_entities_in_arguments() {
            when {{ context.args.url == \"x\" }};"
     ));
     let escape = r#"{"__entity":{"type":"Lictor::User","id":"x"}}"#;
-    let outcome = world.ask(&with_args(&format!(
-        r#"{{"employee_id":{escape},"amount":1}}"#
-    )));
+    let outcome = world.ask(&with_args(&format!(r#"{{"employee_id":{escape},"amount":1}}"#)));
     assert!(outcome.permits.is_empty());
     assert_eq!(fatal(&outcome), ["args_unrepresentable"]);
-    assert!(
-        outcome
-            .errors
-            .iter()
-            .any(|error| error.message.contains("`/employee_id`"))
-    );
+    assert!(outcome.errors.iter().any(|error| error.message.contains("`/employee_id`")));
     // As the arguments themselves it is an object with an undeclared member.
     let outcome = world.ask(&with_args(escape));
     assert!(outcome.permits.is_empty());
@@ -162,10 +136,7 @@ fn numbers_that_do_not_fit_deny_where_they_are_read() {
     ));
     for number in ["0.00001", "1e300", "92233720368547759"] {
         let outcome = world.ask(&amount(number));
-        assert!(
-            fatal(&outcome).contains(&"args_unrepresentable"),
-            "{number}: {outcome:?}"
-        );
+        assert!(fatal(&outcome).contains(&"args_unrepresentable"), "{number}: {outcome:?}");
         assert!(
             outcome
                 .errors
@@ -205,12 +176,7 @@ fn an_argument_without_a_type_cannot_hide_from_whoever_asks_for_it() {
 #[test]
 fn reasons_do_not_depend_on_the_order_of_sets() {
     let text: String = (0..40)
-        .map(|n| {
-            format!(
-                "@id(\"d{:02}\") forbid(principal, action, resource);\n",
-                (n * 7) % 40
-            )
-        })
+        .map(|n| format!("@id(\"d{:02}\") forbid(principal, action, resource);\n", (n * 7) % 40))
         .collect();
     let outcome = one(&text).ask(&call());
     let ids = denies(&outcome);
@@ -244,21 +210,11 @@ fn a_list_shows_what_arguments_could_allow() {
         format!("{PERMIT} @id(\"f\") forbid(principal, {REPORT}, resource) when {{ {when} }};")
     };
     assert!(!shown(&forbid("context.phase == \"list\"")));
-    assert!(!shown(&forbid(
-        "context has subject && context.subject_type == \"user\""
-    )));
-    assert!(!shown(&forbid(
-        "context has session.kind && context.session.kind == \"opened\""
-    )));
-    assert!(!shown(&forbid(&format!(
-        "context.phase == \"list\" || {limit}"
-    ))));
-    assert!(!shown(&forbid(&format!(
-        "{limit} || !(context.phase != \"list\")"
-    ))));
-    assert!(shown(&forbid(&format!(
-        "{limit} && context.phase == \"request\""
-    ))));
+    assert!(!shown(&forbid("context has subject && context.subject_type == \"user\"")));
+    assert!(!shown(&forbid("context has session.kind && context.session.kind == \"opened\"")));
+    assert!(!shown(&forbid(&format!("context.phase == \"list\" || {limit}"))));
+    assert!(!shown(&forbid(&format!("{limit} || !(context.phase != \"list\")"))));
+    assert!(shown(&forbid(&format!("{limit} && context.phase == \"request\""))));
     // Nothing permits, whatever the arguments.
     assert!(!shown(
         "@id(\"p\") permit(principal, action == Lictor::Action::\"web/fetch\", resource);"
@@ -325,20 +281,12 @@ fn what_the_registry_lacks_is_never_asked_about() {
         ("made/up", ResourceKind::Server, "docs"),
         ("resources/read", ResourceKind::Resource, "accounting/file"),
     ] {
-        assert_eq!(
-            fatal(&world.ask(&on(action, kind, id))),
-            ["policy_error"],
-            "{action} {id}"
-        );
+        assert_eq!(fatal(&world.ask(&on(action, kind, id))), ["policy_error"], "{action} {id}");
     }
     let mut bare = super::call();
     bare.resource = None;
     assert_eq!(fatal(&world.ask(&bare)), ["policy_error"]);
-    assert!(passes(&world.ask(&on(
-        "resources/read",
-        ResourceKind::Resource,
-        "docs/file"
-    ))));
+    assert!(passes(&world.ask(&on("resources/read", ResourceKind::Resource, "docs/file"))));
 }
 
 #[test]
@@ -347,25 +295,14 @@ fn time_and_output_are_bounded() {
         "{PERMIT} @id(\"d\") @reason(\"0123456789\") forbid(principal, action, resource);"
     ));
     let facts = Facts::default();
-    let none = Budget {
-        time: Duration::ZERO,
-        ..Budget::default()
-    };
+    let none = Budget { time: Duration::ZERO, ..Budget::default() };
     let outcome = world.ask_within(&call(), &facts, none);
     assert_eq!(fatal(&outcome), ["policy_error"]);
     assert!(outcome.permits.is_empty());
 
     let long = Duration::from_secs(60);
-    let said = |output_bytes| {
-        world.ask_within(
-            &call(),
-            &facts,
-            Budget {
-                time: long,
-                output_bytes,
-            },
-        )
-    };
+    let said =
+        |output_bytes| world.ask_within(&call(), &facts, Budget { time: long, output_bytes });
     let place = "cedar/one.cedar:1".len();
     let exact = place + "any".len() + place + "d".len() + "0123456789".len();
     assert_eq!(denies(&said(exact)), ["d"]);

@@ -24,9 +24,7 @@ const MIN_VERSION: u64 = 7;
 const KEY_FILE: &str = "trusted.pub.pem";
 
 fn folder(part: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("testdata/bundle")
-        .join(part)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/bundle").join(part)
 }
 
 /// The id of the verdict on `archive`, judged with the stored key.
@@ -34,10 +32,7 @@ fn id(archive: &[u8]) -> &'static str {
     let pem = fs::read_to_string(folder(KEY_FILE)).unwrap();
     let trusted = TrustedKey::new(verifying_key_from_pem(&pem).unwrap());
     let require = Require::Signed(TrustPolicy::new(vec![trusted], 1, SCOPE).unwrap());
-    let floor = Floor {
-        min_version: MIN_VERSION,
-        window: Window::Enforced,
-    };
+    let floor = Floor { min_version: MIN_VERSION, window: Window::Enforced };
     let source = Source::Archive(archive);
     verify(source, &require, &floor, &Limits::default(), NOW_S * 1000)
         .map_or_else(|error| error.id(), |_| "accepted")

@@ -1,9 +1,17 @@
 //! A verified bundle -> what decides. Every check that can be made once is made
 //! here, and all problems are reported together.
+//!
+//! # Layout
+//!
+//! - this file: [`LoadedBundle`] and the order of the checks.
+//! - [`data`]: registry, limits and tool schemas out of `data.json`.
+//! - [`reach`]: what policies can reach, so that a decision does no more than needed.
+
+mod data;
+mod reach;
 
 use std::collections::BTreeMap;
 
-use lictor_proto::call::Origin;
 use lictor_proto::decide::ResponseCheck;
 use lictor_proto::decision::BundleRef;
 use lictor_proto::json::Node;
@@ -13,9 +21,9 @@ use serde_json::{Map, Value};
 use crate::bundle::{Kind, VerifiedBundle, kind};
 use crate::cedar::{CedarEngine, CedarSource};
 use crate::detect::{Config as Guardrails, Detectors};
-use crate::diagnostic::{Diagnostic, Level, suggest};
+use crate::diagnostic::{Diagnostic, Level};
 use crate::engine::{Engine, Scope};
-use crate::limits::{LimitSpec, parse_window};
+use crate::limits::LimitSpec;
 use crate::registry::Registry;
 use crate::rego::{RegoEngine, RegoSource};
 
@@ -78,9 +86,8 @@ impl ToolSchema {
     pub fn check(&self, args: &Node) -> Result<(), SchemaProblem> {
         let Self::Checked(validator) = self else { return Ok(()) };
         // The scanner refused every number that this conversion could change.
-        let value: Value = serde_json::from_str(&args.compact()).map_err(|error| SchemaProblem {
-            pointer: String::new(),
-            message: error.to_string(),
+        let value: Value = serde_json::from_str(&args.compact()).map_err(|error| {
+            SchemaProblem { pointer: String::new(), message: error.to_string() }
         })?;
         validator.validate(&value).map_err(|error| SchemaProblem {
             pointer: error.instance_path().to_string(),
@@ -107,14 +114,14 @@ impl LoadedBundle {
         let mut found = Vec::new();
         let texts = texts(&verified, &mut found);
         let data_text = texts.get("data.json").map_or("{}", String::as_str);
-        let raw: Value = parse(data_text, &mut found).unwrap_or_default();
-        let data: Data = parse(data_text, &mut found).unwrap_or_default();
-        let registry = read_registry(&data.registry, data_text, &mut found);
-        check_limits(&data.limits, &mut found);
+        let raw: Value = data::parse(data_text, &mut found).unwrap_or_default();
+        let data: Data = data::parse(data_text, &mut found).unwrap_or_default();
+        let registry = data::read_registry(&data.registry, data_text, &mut found);
+        data::check_limits(&data.limits, &mut found);
         let none = Registry::default();
         let known = registry.as_ref().unwrap_or(&none);
-        let schemas = compile_schemas(known, &mut found);
-        let agent_expiry_ms = agent_expiries(known, &mut found);
+        let schemas = data::compile_schemas(known, &mut found);
+        let agent_expiry_ms = data::agent_expiries(known, &mut found);
         let detectors = compile_detectors(&data.guardrails, &mut found);
         let scopes = scopes(&verified);
         check_scopes(&scopes, known, &mut found);
@@ -138,8 +145,8 @@ impl LoadedBundle {
                 digest: verified.digest().to_owned(),
             },
             attributes: attributes(&raw),
-            response_check: response_check(&texts, &data.guardrails),
-            reads_session: reads_session(&texts),
+            response_check: reach::response_check(&texts, &data.guardrails),
+            reads_session: reach::reads_session(&texts),
             tool_digests: tool_digests(&raw),
             verified,
             registry,
@@ -263,158 +270,6 @@ fn texts(verified: &VerifiedBundle, found: &mut Vec<Diagnostic>) -> BTreeMap<Str
     texts
 }
 
-fn parse<T: for<'a> Deserialize<'a>>(text: &str, found: &mut Vec<Diagnostic>) -> Option<T> {
-    if let Err(error) = lictor_proto::json::scan(text.as_bytes()) {
-        let (line, col) = line_and_column(text.get(..error.at).unwrap_or(text));
-        let diagnostic = Diagnostic::error("data_invalid", "data.json", error.kind.to_string());
-        found.push(diagnostic.at(line, col));
-        return None;
-    }
-    serde_json::from_str(text)
-        .map_err(|error| {
-            let diagnostic = Diagnostic::error("data_invalid", "data.json", error.to_string());
-            found.push(diagnostic.at(error.line() as u32, error.column() as u32));
-        })
-        .ok()
-}
-
-/// `None` if there is one and it is not a registry.
-fn read_registry(value: &Value, text: &str, found: &mut Vec<Diagnostic>) -> Option<Registry> {
-    if value.is_null() {
-        return Some(Registry::default());
-    }
-    let schema = serde_json::from_str::<Value>(lictor_proto::REGISTRY_SCHEMA).ok();
-    let Some(validator) = schema.and_then(|schema| jsonschema::validator_for(&schema).ok()) else {
-        found.push(Diagnostic::error("registry_invalid", "data.json", "the registry schema is broken"));
-        return None;
-    };
-    let before = found.len();
-    for error in validator.iter_errors(value) {
-        let pointer = format!("/registry{}", error.instance_path());
-        let (line, col) = place(text, &pointer);
-        let message = format!("{pointer}: {error}");
-        found.push(Diagnostic::error("registry_invalid", "data.json", message).at(line, col));
-    }
-    if found.len() > before {
-        return None;
-    }
-    match serde_json::from_value::<Registry>(value.clone()) {
-        Ok(registry) => {
-            cross_check(&registry, found);
-            Some(registry)
-        }
-        Err(error) => {
-            found.push(Diagnostic::error("registry_invalid", "data.json", error.to_string()));
-            None
-        }
-    }
-}
-
-/// Line and column, from 1, of the value at `pointer`.
-fn place(text: &str, pointer: &str) -> (u32, u32) {
-    let node = lictor_proto::json::scan(text.as_bytes()).ok();
-    let at = node.as_ref().and_then(|node| node.pointer(pointer)).map(|node| node.span.start);
-    let before = at.and_then(|at| text.get(..at));
-    before.map_or((0, 0), line_and_column)
-}
-
-fn line_and_column(before: &str) -> (u32, u32) {
-    let line = before.matches('\n').count() + 1;
-    let col = before.rsplit('\n').next().map_or(0, |tail| tail.chars().count()) + 1;
-    (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(col).unwrap_or(u32::MAX))
-}
-
-/// Names inside the registry must be in the registry.
-fn cross_check(registry: &Registry, found: &mut Vec<Diagnostic>) {
-    let mut warn = |message: String, help: String| {
-        found.push(Diagnostic::warning("registry_reference", "data.json", message).help(help));
-    };
-    for (id, agent) in &registry.agents {
-        let owners = registry.users.keys().chain(registry.teams.keys()).map(String::as_str);
-        if !owners.clone().any(|owner| owner == agent.owner) {
-            let near = suggest(&agent.owner, owners).map(|n| format!("did you mean `{n}`?"));
-            warn(
-                format!("agent `{id}` is owned by `{}`, which is no user or team: it is denied", agent.owner),
-                near.unwrap_or_default(),
-            );
-        }
-    }
-    for id in registry.tools.keys() {
-        let server = id.split('/').next().unwrap_or_default();
-        if !registry.servers.contains_key(server) {
-            warn(format!("tool `{id}` is of server `{server}`, which is not in the registry"), String::new());
-        }
-    }
-    for (id, team) in &registry.teams {
-        for model in team.models.iter().filter(|m| !registry.models.contains_key(*m)) {
-            let near = suggest(model, registry.models.keys().map(String::as_str));
-            let help = near.map(|n| format!("did you mean `{n}`?")).unwrap_or_default();
-            warn(format!("team `{id}` may use model `{model}`, which is not in the registry"), help);
-        }
-    }
-}
-
-fn check_limits(limits: &BTreeMap<String, LimitSpec>, found: &mut Vec<Diagnostic>) {
-    for (id, spec) in limits {
-        if parse_window(&spec.per).is_none() {
-            let message = format!("limit `{id}`: `per` is `{}`", spec.per);
-            found.push(
-                Diagnostic::error("limit_invalid", "data.json", message)
-                    .help("use `session`, `second`, `minute`, `hour`, `day`, `week` or a number with s, m, h, d"),
-            );
-        }
-        if spec.max == 0 {
-            let message = format!("limit `{id}`: `max` is 0, so nothing ever passes");
-            found.push(Diagnostic::warning("limit_zero", "data.json", message));
-        }
-    }
-}
-
-fn compile_schemas(registry: &Registry, found: &mut Vec<Diagnostic>) -> BTreeMap<String, ToolSchema> {
-    let mut schemas = BTreeMap::new();
-    for (id, tool) in &registry.tools {
-        let Some(schema) = &tool.input_schema else {
-            if tool.schema.is_some() {
-                schemas.insert(id.clone(), ToolSchema::Any);
-            } else {
-                let message = format!("tool `{id}` has no `input_schema`: every call of it is denied");
-                found.push(
-                    Diagnostic::warning("schema_missing", "data.json", message)
-                        .help("add `input_schema`, or `\"schema\": \"any\"`"),
-                );
-            }
-            continue;
-        };
-        match jsonschema::validator_for(schema) {
-            Ok(validator) => {
-                schemas.insert(id.clone(), ToolSchema::Checked(Box::new(validator)));
-            }
-            Err(error) => {
-                let message = format!("tool `{id}`: input_schema is not a JSON Schema: {error}");
-                found.push(Diagnostic::error("schema_invalid", "data.json", message));
-            }
-        }
-    }
-    schemas
-}
-
-fn agent_expiries(registry: &Registry, found: &mut Vec<Diagnostic>) -> BTreeMap<String, i64> {
-    let mut expiries = BTreeMap::new();
-    for (id, agent) in &registry.agents {
-        let Some(text) = &agent.expires else { continue };
-        match text.parse::<jiff::Timestamp>() {
-            Ok(time) => {
-                expiries.insert(id.clone(), time.as_millisecond());
-            }
-            Err(_) => {
-                let message = format!("agent `{id}`: `expires` is `{text}`, not RFC 3339");
-                found.push(Diagnostic::error("registry_invalid", "data.json", message));
-            }
-        }
-    }
-    expiries
-}
-
 fn compile_detectors(config: &Guardrails, found: &mut Vec<Diagnostic>) -> Option<Detectors> {
     Detectors::compile(config)
         .map_err(|error| {
@@ -441,13 +296,17 @@ fn check_scopes(
     found: &mut Vec<Diagnostic>,
 ) {
     for (unit, scope) in scopes {
-        let agents = scope.agents.iter().flatten().map(|n| ("agent", n, registry.agents.contains_key(n)));
+        let agents =
+            scope.agents.iter().flatten().map(|n| ("agent", n, registry.agents.contains_key(n)));
         let servers =
             scope.servers.iter().flatten().map(|n| ("server", n, registry.servers.contains_key(n)));
-        let models = scope.models.iter().flatten().map(|n| ("model", n, registry.models.contains_key(n)));
+        let models =
+            scope.models.iter().flatten().map(|n| ("model", n, registry.models.contains_key(n)));
         for (what, name, known) in agents.chain(servers).chain(models) {
             if !known && !name.ends_with('*') {
-                let message = format!("unit `{unit}` is scoped to the {what} `{name}`, which is not in the registry");
+                let message = format!(
+                    "unit `{unit}` is scoped to the {what} `{name}`, which is not in the registry"
+                );
                 found.push(Diagnostic::warning("name_unknown", ".manifest", message));
             }
         }
@@ -461,7 +320,11 @@ fn engines(
     registry: &Registry,
     found: &mut Vec<Diagnostic>,
 ) -> Option<Vec<Box<dyn Engine>>> {
-    let (rego, problems) = RegoEngine::load(&rego_source(texts, data, scopes));
+    let (rego, problems) = RegoEngine::load(&RegoSource {
+        files: of_kind(texts, |kind| matches!(kind, Kind::Rego { .. })),
+        data,
+        scopes,
+    });
     found.extend(problems);
     let text = |name: &str| texts.get(name).map(String::as_str);
     let (cedar, problems) = CedarEngine::load(&CedarSource {
@@ -473,15 +336,6 @@ fn engines(
     });
     found.extend(problems);
     Some(vec![Box::new(rego?), Box::new(cedar?)])
-}
-
-/// What the Rego engine and its test runner read of a bundle.
-pub(crate) fn rego_source<'a>(
-    texts: &'a BTreeMap<String, String>,
-    data: &'a str,
-    scopes: &'a BTreeMap<String, Scope>,
-) -> RegoSource<'a> {
-    RegoSource { files: of_kind(texts, |kind| matches!(kind, Kind::Rego { .. })), data, scopes }
 }
 
 fn of_kind<'a>(
@@ -507,50 +361,6 @@ fn attributes(data: &Value) -> BTreeMap<(&'static str, String), Map<String, Valu
     attributes
 }
 
-/// A second decision can only come to something if a detector reads answers, or
-/// if a policy can reach what is different then: phase, content, findings.
-fn response_check(texts: &BTreeMap<String, String>, guardrails: &Guardrails) -> ResponseCheck {
-    let answers = [Origin::Assistant, Origin::ToolResult, Origin::ToolArgs];
-    let detects = guardrails.detectors.iter().any(|detector| {
-        detector.origins.is_empty()
-            || detector.origins.iter().any(|origin| answers.contains(origin))
-    });
-    let words = ["response", "executed", "content", "findings"];
-    let speaks = policies(texts)
-        .any(|text| words.iter().any(|word| text.contains(word)) || takes_whole(text, "input"));
-    if detects || speaks || !guardrails.regexes.is_empty() {
-        ResponseCheck::Whole
-    } else {
-        ResponseCheck::None
-    }
-}
-
-/// Texts of the policies that decide.
-fn policies(texts: &BTreeMap<String, String>) -> impl Iterator<Item = &str> {
-    let deciding = texts.iter().filter(|(name, _)| {
-        matches!(kind(name), Some(Kind::Rego { .. } | Kind::Cedar { .. }))
-            && !name.ends_with("_test.rego")
-    });
-    deciding.map(|(_, text)| text.as_str())
-}
-
-/// Whether a policy can reach session facts: by name, or by taking all facts, the
-/// whole input or the whole context at once.
-fn reads_session(texts: &BTreeMap<String, String>) -> bool {
-    let wholes = ["facts", "input", "context"];
-    policies(texts).any(|text| {
-        text.contains("session") || wholes.iter().any(|name| takes_whole(text, name))
-    })
-}
-
-/// Whether `name` is used other than to reach one of its members.
-fn takes_whole(text: &str, name: &str) -> bool {
-    text.match_indices(name).any(|(at, _)| {
-        let rest = text.get(at + name.len()..).unwrap_or_default();
-        !rest.starts_with('.')
-    })
-}
-
 /// An approval ends when the tool that it was given for changes.
 fn tool_digests(data: &Value) -> BTreeMap<String, String> {
     let tools = data.get("registry").and_then(|r| r.get("tools")).and_then(Value::as_object);
@@ -558,7 +368,8 @@ fn tool_digests(data: &Value) -> BTreeMap<String, String> {
         .into_iter()
         .flatten()
         .map(|(id, tool)| {
-            let digest = lictor_proto::json::digest_bytes("lictor/tool/1", tool.to_string().as_bytes());
+            let digest =
+                lictor_proto::json::digest_bytes("lictor/tool/1", tool.to_string().as_bytes());
             (id.clone(), digest)
         })
         .collect()

@@ -1,0 +1,56 @@
+//! What policies can reach, read off their texts at load. Both answers err on the safe side: a
+//! word in a comment costs a needless check, never a missing one.
+
+use std::collections::BTreeMap;
+
+use lictor_proto::call::Origin;
+use lictor_proto::decide::ResponseCheck;
+
+use crate::bundle::{Kind, kind};
+use crate::detect::Config as Guardrails;
+
+/// A second decision can only come to something if a detector reads answers, or
+/// if a policy can reach what is different then: phase, content, findings.
+pub(super) fn response_check(
+    texts: &BTreeMap<String, String>,
+    guardrails: &Guardrails,
+) -> ResponseCheck {
+    let answers = [Origin::Assistant, Origin::ToolResult, Origin::ToolArgs];
+    let detects = guardrails.detectors.iter().any(|detector| {
+        detector.origins.is_empty()
+            || detector.origins.iter().any(|origin| answers.contains(origin))
+    });
+    let words = ["response", "executed", "content", "findings"];
+    let speaks = policies(texts)
+        .any(|text| words.iter().any(|word| text.contains(word)) || takes_whole(text, "input"));
+    if detects || speaks || !guardrails.regexes.is_empty() {
+        ResponseCheck::Whole
+    } else {
+        ResponseCheck::None
+    }
+}
+
+/// Texts of the policies that decide.
+fn policies(texts: &BTreeMap<String, String>) -> impl Iterator<Item = &str> {
+    let deciding = texts.iter().filter(|(name, _)| {
+        matches!(kind(name), Some(Kind::Rego { .. } | Kind::Cedar { .. }))
+            && !name.ends_with("_test.rego")
+    });
+    deciding.map(|(_, text)| text.as_str())
+}
+
+/// Whether a policy can reach session facts: by name, or by taking all facts, the
+/// whole input or the whole context at once.
+pub(super) fn reads_session(texts: &BTreeMap<String, String>) -> bool {
+    let wholes = ["facts", "input", "context"];
+    policies(texts)
+        .any(|text| text.contains("session") || wholes.iter().any(|name| takes_whole(text, name)))
+}
+
+/// Whether `name` is used other than to reach one of its members.
+fn takes_whole(text: &str, name: &str) -> bool {
+    text.match_indices(name).any(|(at, _)| {
+        let rest = text.get(at + name.len()..).unwrap_or_default();
+        !rest.starts_with('.')
+    })
+}
