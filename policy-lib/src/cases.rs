@@ -114,7 +114,11 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Case>, CaseError> {
         return Err(CaseError::TooLarge { file: file.to_owned(), bytes: text.len() });
     }
     let form = |message: String| CaseError::Form { file: file.to_owned(), message };
-    let parsed: File = yaml_serde::from_str(text).map_err(|error| form(error.to_string()))?;
+    let mut value: yaml_serde::Value =
+        yaml_serde::from_str(text).map_err(|error| form(error.to_string()))?;
+    // `<<: *call` lets cases share what they have in common.
+    value.apply_merge().map_err(|error| form(error.to_string()))?;
+    let parsed: File = yaml_serde::from_value(value).map_err(|error| form(error.to_string()))?;
     let mut cases: Vec<Case> = Vec::with_capacity(parsed.cases.len());
     for raw in parsed.cases {
         let case = read(file, raw)?;

@@ -2,3 +2,5 @@
 
 #[cfg(test)]
 mod bundle_corpus;
+#[cfg(test)]
+mod decisions;
