@@ -7,9 +7,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
+use axum::response::IntoResponse as _;
 use axum::routing::get;
 use axum::serve::ListenerExt;
-use http::{Method, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode};
 use lictor_pep_core::forward::ForwarderError;
 use lictor_pep_core::setup::DurabilityRule;
 use lictor_pep_core::witness::witness;
@@ -233,15 +234,27 @@ fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
         .fallback(enter)
         .with_state(app)
 }
 
 async fn ready(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
-    if app.is_serving() {
+    if !app.is_serving() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+    } else if app.pep.ready() {
         (StatusCode::OK, "ok\n")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+        (StatusCode::SERVICE_UNAVAILABLE, "audit\n")
+    }
+}
+
+/// Counts, for whoever has a credential.
+async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response<Body> {
+    let caller = Caller { headers, source_ip: String::new() };
+    match app.pep.identify(&caller.proof()) {
+        Ok(_) => app.pep.metrics_text().into_response(),
+        Err(refused) => refusal::response(&refused),
     }
 }
 

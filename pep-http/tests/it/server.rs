@@ -24,6 +24,17 @@ async fn health_needs_no_credential() {
 }
 
 #[tokio::test]
+async fn metrics_are_told_to_who_has_a_credential() {
+    let rig = Rig::start(Fake::new(|call| Ok(allow(call))), Script::Never).await;
+    let told = rig.get("/metrics").await;
+    assert_eq!(told.status.as_u16(), 200);
+    assert!(told.text().contains("# TYPE "), "{}", told.text());
+    let mut request = rig.request(Method::GET, "/metrics", "");
+    request.headers_mut().remove("authorization");
+    assert_eq!(rig.send(request).await.status.as_u16(), 401);
+}
+
+#[tokio::test]
 async fn one_request_too_many_is_refused() {
     let decide = Fake::new(|call| Ok(allow(call)));
     let rig = Rig::start_with(decide, Script::Never, |config, _| {
