@@ -15,7 +15,7 @@
 //! ids as values), [`mask`] and [`edit`] (obligations on texts and JSON), [`headers`] (what passes
 //! a proxy), [`forward`] (the reverse-proxy client, which takes a permit), [`client`] (the
 //! decision point over gRPC), [`setup`] (configuration to parts, at start),
-//! [`witness`] (heads of logs, exchanged with the decision point).
+//! [`session`] (opening a session), [`witness`] (heads of logs, exchanged with the decision point).
 
 pub mod client;
 pub mod clock;
@@ -30,6 +30,7 @@ pub mod query;
 pub mod record;
 pub mod refusal;
 pub mod request;
+pub mod session;
 pub mod setup;
 pub mod witness;
 

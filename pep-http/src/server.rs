@@ -12,6 +12,8 @@ use axum::routing::get;
 use axum::serve::ListenerExt;
 use http::{HeaderMap, Method, Response, StatusCode};
 use lictor_pep_core::forward::ForwarderError;
+use lictor_pep_core::headers::LICTOR_SESSION;
+use lictor_pep_core::session::SESSIONS_PATH;
 use lictor_pep_core::setup::DurabilityRule;
 use lictor_pep_core::witness::witness;
 use lictor_pep_core::{Ended, Ending, Flight, Forwarder, Pep, PepParts, Refusal};
@@ -294,9 +296,20 @@ async fn handle(
                 reply.send(response);
             }
         }
+        (&Method::POST, SESSIONS_PATH) => reply.send(open_session(&app, &caller).await),
         _ => reply.send(unknown(&app, &caller).await),
     }
     drop(slot);
+}
+
+async fn open_session(app: &App, caller: &Caller) -> Response<Body> {
+    match app.pep.open_session(caller.proof(), OTHER_PROTOCOL, &caller.source_ip).await {
+        Ok(handle) => {
+            let body = serde_json::json!({ "session": handle });
+            ([(LICTOR_SESSION, handle)], axum::Json(body)).into_response()
+        }
+        Err(refused) => refusal::response(&refused),
+    }
 }
 
 /// What no row of [`handle`] names. Whoever is not known is told only that.

@@ -16,6 +16,8 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use lictor_audit::AuditLog;
 use lictor_pep_core::forward::HEAD_TIMEOUT_MS;
 use lictor_pep_core::setup::DurabilityRule;
+use lictor_pep_core::headers::LICTOR_SESSION;
+use lictor_pep_core::session::SESSIONS_PATH;
 use lictor_pep_core::witness::witness;
 use lictor_pep_core::{
     AssertionMinter, Authenticator, Clock, Forwarder, Ids, Pep, PepParts, Refusal, body_too_large,
@@ -233,6 +235,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route(SESSIONS_PATH, axum::routing::post(open_session))
         .route("/.well-known/jwks.json", get(jwks))
         .route(metadata, get(resource_metadata))
         .route(&format!("{metadata}/mcp"), get(resource_metadata))
@@ -254,6 +257,21 @@ async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
 async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response<Body> {
     match app.pep.identify(&ingress::proof_of(&headers)) {
         Ok(_) => app.pep.metrics_text().into_response(),
+        Err(refusal) => Bounce::bodiless(refusal).response(&app.refusals),
+    }
+}
+
+async fn open_session(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let proof = ingress::proof_of(&headers);
+    match app.pep.open_session(proof, "mcp", &peer.ip().to_string()).await {
+        Ok(handle) => {
+            let body = serde_json::json!({ "session": handle });
+            ([(LICTOR_SESSION, handle)], axum::Json(body)).into_response()
+        }
         Err(refusal) => Bounce::bodiless(refusal).response(&app.refusals),
     }
 }

@@ -72,7 +72,24 @@ impl Server {
         folder: &Path,
         ready: &str,
     ) -> Result<Self, String> {
-        let mut command = Command::new(binary(name));
+        Self::start_program(name, &binary(name), args, folder, ready).await
+    }
+
+    /// The same for any program.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    ///
+    /// # Panics
+    /// As [`Server::start`].
+    pub async fn start_program(
+        name: &str,
+        program: &Path,
+        args: &[&str],
+        folder: &Path,
+        ready: &str,
+    ) -> Result<Self, String> {
+        let mut command = Command::new(program);
         command.args(args);
         Self::run(name, command, folder, ready).await
     }

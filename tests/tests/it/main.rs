@@ -3,8 +3,8 @@
 //! # Layout
 //!
 //! - `dependency_table`, `tidy`: what holds for the sources
+//! - `rig`: everything in one process, for the others
 //! - `vertical`: one tool call through everything, each part alone and all in one process
-//! - `models`: the LLM side
 //! - `equal`: in process and over gRPC the same decisions
 //! - `bundles`: which bundles are refused, and swapping them under load
 //! - `callers`: who is not let in
@@ -22,6 +22,7 @@ mod bodies;
 mod bundles;
 mod callers;
 mod dependency_table;
+mod equal;
 mod faults;
 mod rig;
 mod tidy;

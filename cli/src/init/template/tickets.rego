@@ -10,6 +10,12 @@ allow if {
 	_tool("close")
 }
 
+# Connecting to the server, seeing its tools and opening a session. A list shows only the
+# tools that could be called.
+allow if {
+	input.action.name in {"mcp/connect", "tools/list", "session/open"}
+}
+
 # Deleting is never allowed, whatever another policy permits.
 deny contains {
 	"id": "tickets.delete",
@@ -37,6 +43,16 @@ limits contains {"id": "closed_tickets", "key": input.subject.id} if {
 
 _tool(name) if {
 	input.action.name == "tools/call"
+	_is_tool(name)
+}
+
+_is_tool(name) if {
 	input.resource.type == "tool"
 	input.resource.id == concat("/", ["tickets", name])
+}
+
+# What may be seen in a list; without this rule it would be what is allowed.
+list if {
+	some name in ["search", "close"]
+	_is_tool(name)
 }
