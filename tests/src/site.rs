@@ -200,6 +200,22 @@ impl Site {
         self.issuer.token("dave@example.com", "pr-review-v1")
     }
 
+    /// API keys of `agent` acting for `subject`; each has a session of its own. To be made before
+    /// anything that reads them starts.
+    ///
+    /// # Panics
+    /// The command refuses.
+    #[must_use]
+    pub fn api_keys(&self, subject: &str, agent: &str, count: usize) -> Vec<String> {
+        let subject = format!("user:{subject}");
+        let store = ["keys", "issue", "--store", "api-keys.json"];
+        let issue = |_| {
+            let who = ["--agent", agent, "--subject", &subject];
+            self.ok(&[store.as_slice(), who.as_slice()].concat()).trim().to_owned()
+        };
+        (0..count).map(issue).collect()
+    }
+
     /// Verifies the audit logs in `dirs` with `lictor audit verify`, against the public keys in
     /// `keys`.
     ///

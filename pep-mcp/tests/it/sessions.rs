@@ -3,8 +3,8 @@
 use axum::http::Method;
 use lictor_proto::call::Call;
 
-use crate::oracle::{Oracle, allow};
-use crate::rig::{Rig, call};
+use crate::oracle::{Oracle, allow, deny};
+use crate::rig::{Rig, call, outcomes};
 use crate::server::{Seen, json, said};
 
 const INITIALIZE: &str =
@@ -64,4 +64,39 @@ async fn a_handle_in_the_body_is_read_and_not_forwarded() {
     assert_eq!(rig.oracle.calls()[0].session.as_ref().unwrap().handle, "HANDLE");
     let sent = rig.server.seen().pop().unwrap().body;
     assert_eq!(sent, body.replace(r#""dev.lictor/session":"HANDLE","#, ""));
+}
+
+const SESSIONS: &str = "/lictor/v1/sessions";
+
+#[tokio::test]
+async fn a_session_is_opened_by_a_decision_and_recorded() {
+    let rule = |call: &Call| {
+        let mut answer = allow(call)?;
+        answer.hints.session_handle = Some("signed-handle".into());
+        Ok(answer)
+    };
+    let rig = Rig::start(Oracle::new(rule), with_session).await;
+    let opened = rig.send(rig.request(Method::POST, SESSIONS, &[], "")).await;
+    assert_eq!(opened.headers["lictor-session"], "signed-handle");
+    assert_eq!(opened.json()["session"], "signed-handle");
+    let asked = rig.oracle.calls().pop().unwrap();
+    assert_eq!(asked.action.name, "session/open");
+    assert_eq!(asked.resource.unwrap().id, asked.agent.unwrap().id);
+    assert!(rig.server.seen().is_empty(), "nothing is forwarded");
+    let records = rig.stop().await;
+    assert_eq!(outcomes(&records), ["allowed", "forwarded"]);
+}
+
+#[tokio::test]
+async fn a_session_that_is_refused_or_not_made_is_not_opened() {
+    let denied = Rig::start(Oracle::new(|call| deny(call, "no_permit")), with_session).await;
+    let refused = denied.send(denied.request(Method::POST, SESSIONS, &[], "")).await;
+    assert_eq!((refused.status.as_u16(), refused.reasons().as_str()), (403, "no_permit"));
+    let without = [("authorization", "")];
+    let nobody = denied.send(denied.request(Method::POST, SESSIONS, &without, "")).await;
+    assert_eq!((nobody.status.as_u16(), nobody.reasons().as_str()), (401, "token_missing"));
+    let empty = Rig::start(Oracle::new(allow), with_session).await;
+    let none = empty.send(empty.request(Method::POST, SESSIONS, &[], "")).await;
+    assert_eq!(none.reasons(), "session_unknown");
+    assert!(!none.headers.contains_key("lictor-session"));
 }

@@ -24,6 +24,8 @@ use crate::serve;
 
 const PDP_SAYS: &str = "decision point listening address=";
 const IN_FLIGHT: [usize; 2] = [1, 64];
+/// Callers that take turns.
+const CALLERS: u64 = 1_024;
 
 /// Makes calls that differ by their id.
 struct Calls {
@@ -50,7 +52,11 @@ impl Calls {
     fn next(&self) -> (String, pb::DecideRequest) {
         let number = self.number.fetch_add(1, Ordering::Relaxed);
         let call_id = format!("01a1fc6f-0000-7000-8000-{number:012}");
-        let call = pb::Call { call_id: call_id.clone(), ..self.call.clone() };
+        let mut call = pb::Call { call_id: call_id.clone(), ..self.call.clone() };
+        if let Some(credential) = &mut call.credential {
+            // Callers of their own, and so sessions of their own.
+            credential.id = format!("benchmark-{}", number % CALLERS);
+        }
         (call_id, pb::DecideRequest { call: Some(call), budget_ms: 10_000, dry_run: false })
     }
 

@@ -28,26 +28,17 @@ struct Target {
 /// One request that is sent again and again.
 #[derive(Clone)]
 struct Message {
-    headers: Vec<(&'static str, String)>,
+    /// Each client has a credential, and so a session, of its own.
+    keys: Vec<String>,
+    headers: Vec<(&'static str, &'static str)>,
     body: String,
-}
-
-impl Message {
-    fn new(token: &str, body: String, more: &[(&'static str, &str)]) -> Self {
-        let mut headers = vec![
-            ("content-type", "application/json".to_owned()),
-            ("authorization", format!("Bearer {token}")),
-        ];
-        headers.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
-        Self { headers, body }
-    }
 }
 
 fn load(url: String, message: Message, in_flight: usize) -> Load {
     let http = Http::default();
     Box::new(move |end| {
         let workers: Vec<_> = (0..in_flight)
-            .map(|_| tokio::spawn(worker(http.clone(), url.clone(), message.clone(), end)))
+            .map(|number| tokio::spawn(worker(http.clone(), url.clone(), message.clone(), number, end)))
             .collect();
         Box::pin(async move {
             join_all(workers).await.into_iter().flat_map(Result::unwrap).collect()
@@ -55,8 +46,11 @@ fn load(url: String, message: Message, in_flight: usize) -> Load {
     })
 }
 
-async fn worker(http: Http, url: String, message: Message, end: Instant) -> Vec<u64> {
-    let headers: Vec<(&str, &str)> = message.headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
+async fn worker(http: Http, url: String, message: Message, number: usize, end: Instant) -> Vec<u64> {
+    let authorization = format!("Bearer {}", message.keys[number]);
+    let mut headers = message.headers.clone();
+    let own = [("content-type", "application/json"), ("authorization", authorization.as_str())];
+    let headers: Vec<(&str, &str)> = own.into_iter().chain(headers.drain(..)).collect();
     let mut took = Vec::new();
     while Instant::now() < end {
         let began = Instant::now();
@@ -85,13 +79,16 @@ struct Everything {
     pdp: Server,
     pep_http: Server,
     pep_mcp: Server,
-    sites: [Site; 2],
+    keys: Vec<String>,
+    _sites: [Site; 2],
 }
 
 impl Everything {
-    async fn start() -> Self {
+    async fn start(subject: &str, agent: &str) -> Self {
         let sites = [Site::new(), Site::new()];
         let [one, apart] = &sites;
+        let keys = one.api_keys(subject, agent, IN_FLIGHT[1]);
+        std::fs::copy(one.path("api-keys.json"), apart.path("api-keys.json")).unwrap();
         let behind = serve::start("behind", one.root()).await;
         let address = serve::address(&behind);
         let config = one.common("audit", "") + &http(one, address, "") + &mcp(address, "");
@@ -113,7 +110,7 @@ impl Everything {
         apart.write("mcp.toml", &(apart.common("mcp-audit", "") + &mcp(address, &way("mcp"))));
         let pep_http = start("lictor-pep-http", "http.toml", HTTP_SAYS).await;
         let pep_mcp = start("lictor-pep-mcp", "mcp.toml", MCP_SAYS).await;
-        Self { behind, up, pdp, pep_http, pep_mcp, sites }
+        Self { behind, up, pdp, pep_http, pep_mcp, keys, _sites: sites }
     }
 }
 
@@ -132,11 +129,10 @@ fn mcp(behind: std::net::SocketAddr, more: &str) -> String {
 
 /// Chats of about 1 KB each way.
 pub(crate) async fn chat() -> Comparison {
-    let all = Everything::start().await;
+    let all = Everything::start("dave@example.com", "pr-review-v1").await;
     let content = "Say in a few words what the report of the third quarter is about. ".repeat(12);
     let body = json!({ "model": "gpt-5-mini", "messages": [{ "role": "user", "content": content }] });
-    // Keys are the same in both folders.
-    let message = Message::new(&all.sites[0].review(), body.to_string(), &[]);
+    let message = Message { keys: all.keys.clone(), headers: Vec::new(), body: body.to_string() };
     let path = "/v1/chat/completions";
     let targets = [
         Target {
@@ -165,11 +161,12 @@ pub(crate) async fn chat() -> Comparison {
 
 /// Calls of one tool.
 pub(crate) async fn tools() -> Comparison {
-    let all = Everything::start().await;
+    let all = Everything::start("alice@example.com", "expense-report-v1").await;
     let tool = "get_employee_cost_center";
     let body = tool_call(tool, &json!({ "employee_id": "alice@example.com" })).to_string();
-    let more = [("mcp-protocol-version", MODERN), ("mcp-method", "tools/call"), ("mcp-name", tool)];
-    let message = Message::new(&all.sites[0].expense(), body, &more);
+    let headers =
+        vec![("mcp-protocol-version", MODERN), ("mcp-method", "tools/call"), ("mcp-name", tool)];
+    let message = Message { keys: all.keys.clone(), headers, body };
     let targets = [
         Target {
             name: "tool server directly",

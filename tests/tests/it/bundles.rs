@@ -158,14 +158,18 @@ const CLIENTS: usize = 8;
 
 #[tokio::test]
 async fn bundles_change_without_a_lost_request_and_never_go_back() {
-    let rig = Arc::new(Rig::start().await);
+    let site = Site::new();
+    // A session for each, so that they do not stand in each other's way.
+    let keys = site.api_keys("alice@example.com", "expense-report-v1", CLIENTS);
+    let rig = Arc::new(Rig::of(site).await);
     let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let clients: Vec<_> = (0..CLIENTS)
-        .map(|_| {
+    let clients: Vec<_> = keys
+        .into_iter()
+        .map(|key| {
             let (rig, stop, served) = (rig.clone(), stop.clone(), served.clone());
             tokio::spawn(async move {
                 while !stop.load(Ordering::Relaxed) {
-                    let answer = rig.harmless().await;
+                    let answer = rig.harmless_by(&key).await;
                     assert_eq!((answer.status, answer.text().as_str()), (200, "done"), "{answer:?}");
                     served.fetch_add(1, Ordering::Relaxed);
                 }

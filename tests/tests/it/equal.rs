@@ -17,10 +17,8 @@ use lictor_proto::{pb, wire};
 use lictor_tests::site::{SCOPE, Site, repository};
 use serde_json::{Value, json};
 
-/// When all of this happens, unix milliseconds.
-const NOW_MS: i64 = 1_790_000_000_000;
-
-async fn pdp(site: &Site, name: &str) -> Running {
+/// A decision point for which all time is `now_ms`.
+async fn pdp(site: &Site, name: &str, now_ms: i64) -> Running {
     let folder = site.path(name);
     let uid = rustix::process::geteuid().as_raw();
     let config = PdpConfig {
@@ -34,7 +32,7 @@ async fn pdp(site: &Site, name: &str) -> Running {
         ..PdpConfig::default()
     };
     let audit = AuditConfig { dir: folder.join("audit"), ..AuditConfig::default() };
-    server::start(config, &audit, None, Clock::from_fn(|| NOW_MS)).await.unwrap()
+    server::start(config, &audit, None, Clock::from_fn(move || now_ms)).await.unwrap()
 }
 
 /// The calls of every case file of both bundles.
@@ -110,9 +108,11 @@ async fn in_process_and_over_grpc_the_same() {
     let site = Site::new();
     let calls = calls();
     assert!(calls.len() > 40, "{} cases were found", calls.len());
-    let here = pdp(&site, "here").await;
-    let socket = pdp(&site, "socket").await;
-    let tcp = pdp(&site, "tcp").await;
+    // All at one moment, after the bundle was signed.
+    let now_ms = Clock::system().now_ms() + 1_000;
+    let here = pdp(&site, "here", now_ms).await;
+    let socket = pdp(&site, "socket", now_ms).await;
+    let tcp = pdp(&site, "tcp", now_ms).await;
     let handle = PeerHandle::new(here.pdp().clone(), Peer::new("tests", &[Role::Pep]));
     let expected = asked(&handle, &calls).await;
     let target = Target::parse(&format!("unix:{}", site.path("socket/pdp.sock").display())).unwrap();
@@ -144,7 +144,7 @@ async fn in_process_and_over_grpc_the_same() {
 #[tokio::test]
 async fn nobody_but_the_decision_point_states_facts() {
     let site = Site::new();
-    let running = pdp(&site, "pdp").await;
+    let running = pdp(&site, "pdp", Clock::system().now_ms()).await;
     let token = std::fs::read_to_string(site.path("pdp/pep.token")).unwrap();
     let bearer: tonic::metadata::MetadataValue<_> = format!("Bearer {}", token.trim()).parse().unwrap();
     let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", running.address()));

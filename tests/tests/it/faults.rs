@@ -22,11 +22,13 @@ async fn harmless(url: &str, token: &str) -> Answer {
 async fn a_dead_decision_point_means_no_and_a_new_one_is_found() {
     let site = Site::new();
     let tools = Upstream::tools(&repository().join("bundles")).await;
+    let keys = site.api_keys("alice@example.com", "expense-report-v1", 4);
     let Parts { mut pdp, pep, url } = start(&site, &tools, Way::Socket).await;
     let token = site.expense();
-    let clients: Vec<_> = (0..4)
-        .map(|_| {
-            let (url, token) = (url.clone(), token.clone());
+    let clients: Vec<_> = keys
+        .into_iter()
+        .map(|token| {
+            let url = url.clone();
             tokio::spawn(async move {
                 let mut allowed = 0;
                 loop {

@@ -46,9 +46,14 @@ impl Rig {
 
     /// A harmless call that is always allowed.
     pub(crate) async fn harmless(&self) -> Answer {
+        self.harmless_by(&self.site.expense()).await
+    }
+
+    /// The same by whoever holds `token`.
+    pub(crate) async fn harmless_by(&self, token: &str) -> Answer {
         let args = serde_json::json!({ "employee_id": "alice@example.com" });
-        let (url, token) = (self.mcp("accounting"), self.site.expense());
-        self.http.call_tool(&url, &token, "get_employee_cost_center", &args).await
+        let url = self.mcp("accounting");
+        self.http.call_tool(&url, token, "get_employee_cost_center", &args).await
     }
 
     /// What the decision point says of itself.
