@@ -23,46 +23,30 @@ pub(crate) struct Problems {
 impl Problems {
     /// Problems of the bundle at `path`.
     pub(crate) fn new(path: &Path, diagnostics: Vec<Diagnostic>, files: Files) -> Self {
-        Self {
-            path: path.to_owned(),
-            diagnostics,
-            files,
-        }
+        Self { path: path.to_owned(), diagnostics, files }
     }
 
     /// A bundle that was refused before anything in it was parsed.
     pub(crate) fn refused(path: &Path, error: &VerifyError) -> Self {
-        let file = if matches!(error, VerifyError::Manifest(_)) {
-            ".manifest"
-        } else {
-            ""
-        };
+        let file = if matches!(error, VerifyError::Manifest(_)) { ".manifest" } else { "" };
         let diagnostic = Diagnostic::error(error.id(), file, error.to_string());
         Self::new(path, vec![diagnostic], Files::default())
     }
 
     /// Whether the bundle is refused for any of them.
     pub(crate) fn any_error(&self) -> bool {
-        self.diagnostics
-            .iter()
-            .any(|diagnostic| diagnostic.level == Level::Error)
+        self.diagnostics.iter().any(|diagnostic| diagnostic.level == Level::Error)
     }
 
     /// How many there are of a level.
     pub(crate) fn count(&self, level: Level) -> usize {
-        self.diagnostics
-            .iter()
-            .filter(|diagnostic| diagnostic.level == level)
-            .count()
+        self.diagnostics.iter().filter(|diagnostic| diagnostic.level == level).count()
     }
 
     /// Every problem with its source line, for people.
     pub(crate) fn pretty(&self, paint: Paint) -> String {
-        let blocks: Vec<String> = self
-            .diagnostics
-            .iter()
-            .map(|diagnostic| self.block(diagnostic, paint))
-            .collect();
+        let blocks: Vec<String> =
+            self.diagnostics.iter().map(|diagnostic| self.block(diagnostic, paint)).collect();
         blocks.concat()
     }
 
@@ -72,18 +56,11 @@ impl Problems {
             Level::Warning => paint.yellow(&format!("warning[{}]", diagnostic.code)),
         };
         let place = self.place(diagnostic);
-        let mut text = format!(
-            "{}: {level}: {}\n",
-            paint.bold(&place),
-            shown(&diagnostic.message)
-        );
+        let mut text = format!("{}: {level}: {}\n", paint.bold(&place), shown(&diagnostic.message));
         if let Some((line, marks)) = self.source(diagnostic) {
             let number = diagnostic.line.to_string();
             let gap = " ".repeat(number.len());
-            text.push_str(&format!(
-                "{gap} |\n{number} | {line}\n{gap} | {}\n",
-                paint.red(&marks)
-            ));
+            text.push_str(&format!("{gap} |\n{number} | {line}\n{gap} | {}\n", paint.red(&marks)));
         }
         if !diagnostic.help.is_empty() {
             text.push_str(&format!("  help: {}\n", shown(&diagnostic.help)));
@@ -97,11 +74,7 @@ impl Problems {
         if !diagnostic.file.is_empty() {
             // The file of an archive has no path of its own.
             let separator = if self.path.is_dir() { "/" } else { ":" };
-            place = format!(
-                "{}{separator}{}",
-                place.trim_end_matches('/'),
-                diagnostic.file
-            );
+            place = format!("{}{separator}{}", place.trim_end_matches('/'), diagnostic.file);
         }
         if diagnostic.line > 0 {
             place.push_str(&format!(":{}", diagnostic.line));
@@ -123,10 +96,7 @@ impl Problems {
 
     /// The problems as JSON values.
     pub(crate) fn json(&self) -> Vec<Value> {
-        self.diagnostics
-            .iter()
-            .map(|diagnostic| json!(diagnostic))
-            .collect()
+        self.diagnostics.iter().map(|diagnostic| json!(diagnostic)).collect()
     }
 
     /// SARIF 2.1.0, for code-scanning services.
@@ -152,10 +122,7 @@ impl Problems {
         let errors = self.count(Level::Error);
         Failure::new(
             Exit::PolicyInvalid,
-            format!(
-                "the bundle does not load, {errors} error(s):\n{}",
-                text.trim_end()
-            ),
+            format!("the bundle does not load, {errors} error(s):\n{}", text.trim_end()),
         )
     }
 }
@@ -199,22 +166,11 @@ fn underline(line: &str, col: usize) -> (String, String) {
     };
     let safe = |part: &[char]| shown(&part.iter().collect::<String>().replace('\t', "    "));
     // A long line is shown from a little before its mark.
-    let from = if characters.len() > SHOWN_LINE_CHARS {
-        start.saturating_sub(40)
-    } else {
-        0
-    };
+    let from = if characters.len() > SHOWN_LINE_CHARS { start.saturating_sub(40) } else { 0 };
     let before = safe(characters.get(from..start).unwrap_or_default());
     let rest = characters.get(start..).unwrap_or_default();
-    let rest = safe(
-        rest.get(..SHOWN_LINE_CHARS.min(rest.len()))
-            .unwrap_or_default(),
-    );
-    let marks = format!(
-        "{}{}",
-        " ".repeat(before.chars().count()),
-        "^".repeat(length.max(1))
-    );
+    let rest = safe(rest.get(..SHOWN_LINE_CHARS.min(rest.len())).unwrap_or_default());
+    let marks = format!("{}{}", " ".repeat(before.chars().count()), "^".repeat(length.max(1)));
     (format!("{before}{rest}"), marks)
 }
 
@@ -223,13 +179,7 @@ fn word_length(characters: &[char], start: usize) -> usize {
     let rest = characters.get(start..).unwrap_or_default();
     let at = usize::from(rest.first() == Some(&'@'));
     let is_word = |c: &char| c.is_alphanumeric() || matches!(c, '_' | ':');
-    let word = rest
-        .get(at..)
-        .unwrap_or_default()
-        .iter()
-        .take_while(|c| is_word(c))
-        .count()
-        + at;
+    let word = rest.get(at..).unwrap_or_default().iter().take_while(|c| is_word(c)).count() + at;
     let after = rest.get(word..).unwrap_or_default();
     let path = word > 0 && rest.get(word - 1) == Some(&':');
     if path && after.first() == Some(&'"') {
@@ -251,10 +201,7 @@ mod tests {
         let (line, marks) = underline("allow if foo == 1", 10);
         assert_eq!(line, "allow if foo == 1");
         assert_eq!(marks, "         ^^^");
-        assert_eq!(
-            underline("\tx", 2),
-            ("    x".to_owned(), "    ^".to_owned())
-        );
+        assert_eq!(underline("\tx", 2), ("    x".to_owned(), "    ^".to_owned()));
         assert_eq!(underline("ab", 9).1, "  ^");
         assert_eq!(underline("a == L::A::\"x/y\",", 6).1, "     ^^^^^^^^^^^");
         assert_eq!(underline("@id(\"x\")", 1).1, "^^^");
@@ -266,23 +213,16 @@ mod tests {
     fn a_very_long_line_is_shown_around_its_mark() {
         let long = format!("{}X{}", "a".repeat(1000), "b".repeat(1000));
         let (line, marks) = underline(&long, 1001);
-        assert!(
-            line.chars().count() <= SHOWN_LINE_CHARS + 40,
-            "{}",
-            line.len()
-        );
+        assert!(line.chars().count() <= SHOWN_LINE_CHARS + 40, "{}", line.len());
         assert!(marks.starts_with(&" ".repeat(40)) && marks.trim_start().starts_with('^'));
     }
 
     #[test]
     fn a_problem_shows_file_line_column_and_source() {
-        let files = Files::from_pairs(
-            [("data.json", b"{\n  \"a\": x\n}".to_vec())],
-            &Limits::default(),
-        );
-        let diagnostic = Diagnostic::error("data_invalid", "data.json", "no value")
-            .at(2, 8)
-            .help("write one");
+        let files =
+            Files::from_pairs([("data.json", b"{\n  \"a\": x\n}".to_vec())], &Limits::default());
+        let diagnostic =
+            Diagnostic::error("data_invalid", "data.json", "no value").at(2, 8).help("write one");
         let problems = Problems::new(Path::new("b.tar.gz"), vec![diagnostic], files.unwrap());
         assert_eq!(
             problems.pretty(Paint::plain()),
@@ -290,13 +230,8 @@ mod tests {
         );
         assert_eq!(problems.failure().exit(), Exit::PolicyInvalid);
         let sarif = problems.sarif();
-        let place = sarif
-            .pointer("/runs/0/results/0/locations/0/physicalLocation")
-            .unwrap();
+        let place = sarif.pointer("/runs/0/results/0/locations/0/physicalLocation").unwrap();
         assert_eq!(place.pointer("/region/startLine").unwrap(), 2);
-        assert_eq!(
-            sarif.pointer("/runs/0/tool/driver/rules/0/id").unwrap(),
-            "data_invalid"
-        );
+        assert_eq!(sarif.pointer("/runs/0/tool/driver/rules/0/id").unwrap(), "data_invalid");
     }
 }

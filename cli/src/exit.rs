@@ -43,11 +43,7 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure with an exit code.
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self {
-            exit,
-            message: message.into(),
-            help: String::new(),
-        }
+        Self { exit, message: message.into(), help: String::new() }
     }
 
     /// The command could not be run.

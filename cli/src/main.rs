@@ -36,12 +36,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// 4 approval needed (decide), 5 policy invalid, 6 tests failed, 7 signature or
 /// chain broken. Data is on standard output, talk on standard error.
 #[derive(Debug, Parser)]
-#[command(
-    name = "lictor",
-    version,
-    propagate_version = true,
-    arg_required_else_help = true
-)]
+#[command(name = "lictor", version, propagate_version = true, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

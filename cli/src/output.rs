@@ -24,11 +24,7 @@ pub(crate) enum Format {
 /// A quiet failure if the reader went away, otherwise what the system said.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    let newline = if text.ends_with('\n') || text.is_empty() {
-        ""
-    } else {
-        "\n"
-    };
+    let newline = if text.ends_with('\n') || text.is_empty() { "" } else { "\n" };
     let written = out
         .write_all(text.as_bytes())
         .and_then(|()| out.write_all(newline.as_bytes()))
@@ -78,9 +74,7 @@ impl Paint {
     /// For standard output, honouring `NO_COLOR`.
     pub(crate) fn stdout() -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self {
-            on: wanted && io::stdout().is_terminal(),
-        }
+        Self { on: wanted && io::stdout().is_terminal() }
     }
 
     /// Never any colour.
@@ -89,11 +83,7 @@ impl Paint {
     }
 
     fn with(self, code: &str, text: &str) -> String {
-        if self.on {
-            format!("\u{1b}[{code}m{text}\u{1b}[0m")
-        } else {
-            text.to_owned()
-        }
+        if self.on { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 
     /// For what is wrong.
@@ -149,10 +139,7 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
-        cells
-            .map(|cell| cell.chars().count())
-            .max()
-            .unwrap_or_default()
+        cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
@@ -180,10 +167,7 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let rows = vec![
-            vec!["id".to_owned(), "b".to_owned()],
-            vec!["long".into(), "c".into()],
-        ];
+        let rows = vec![vec!["id".to_owned(), "b".to_owned()], vec!["long".into(), "c".into()]];
         assert_eq!(table(&rows), "id    b\nlong  c\n");
         assert_eq!(table(&[]), "");
     }

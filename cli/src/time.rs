@@ -10,9 +10,7 @@ pub(crate) fn now_ms() -> i64 {
 
 /// Unix milliseconds as RFC 3339, empty if no calendar has such a time.
 pub(crate) fn rfc3339(ms: i64) -> String {
-    Timestamp::from_millisecond(ms)
-        .map(|time| time.to_string())
-        .unwrap_or_default()
+    Timestamp::from_millisecond(ms).map(|time| time.to_string()).unwrap_or_default()
 }
 
 /// A time to come, as written on a command line.

@@ -149,7 +149,9 @@ impl Pdp {
             Err(error) => format!("refused: {error}"),
         };
         let body = json!({ "approval": id, "outcome": outcome });
-        self.audit.append(Entry::new(Kind::Approval, now_ms, body.to_string()), Durability::Sync).await?;
+        self.audit
+            .append(Entry::new(Kind::Approval, now_ms, body.to_string()), Durability::Sync)
+            .await?;
         Ok(resolved?)
     }
 
@@ -160,11 +162,15 @@ impl Pdp {
         let authenticator = self.approver.as_ref().ok_or_else(|| {
             refuse("approver_unknown", "no [identity] is configured, so nobody can approve")
         })?;
-        let identity = authenticator
-            .authenticate(Presented::Bearer(token), now_ms)
-            .map_err(|error| ResolveError::Approver { id: error.id(), message: error.to_string() })?;
+        let identity =
+            authenticator.authenticate(Presented::Bearer(token), now_ms).map_err(|error| {
+                ResolveError::Approver { id: error.id(), message: error.to_string() }
+            })?;
         if !may_approve(&identity) {
-            return Err(refuse(reason::ROLE_MISSING, "approving needs a credential of a person with the role `approver`"));
+            return Err(refuse(
+                reason::ROLE_MISSING,
+                "approving needs a credential of a person with the role `approver`",
+            ));
         }
         let user = identity.subject.map(|party| party.id).unwrap_or_default();
         let bundle = self.live.of(&identity.tenant);

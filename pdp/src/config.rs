@@ -71,7 +71,9 @@ pub enum ConfigError {
     #[error("`insecure_dev` is refused on `{0}`: listen on a loopback address or sign the bundle")]
     InsecureAddress(IpAddr),
     /// No key and not insecure.
-    #[error("`trust_keys` is empty: name the public keys that may sign bundles, or use --insecure-dev on a loopback address")]
+    #[error(
+        "`trust_keys` is empty: name the public keys that may sign bundles, or use --insecure-dev on a loopback address"
+    )]
     NoTrustKeys,
     /// A peer is not a user id.
     #[error("`{0}` in [pdp.peers] is not a user id: use a number")]
@@ -85,8 +87,7 @@ impl PdpConfig {
         below(&mut self.bundle);
         below(&mut self.state_dir);
         self.trust_keys.iter_mut().for_each(below);
-        let optional =
-            [&mut self.socket, &mut self.token_file, &mut self.operator_token_file];
+        let optional = [&mut self.socket, &mut self.token_file, &mut self.operator_token_file];
         optional.into_iter().flatten().for_each(below);
     }
 

@@ -16,7 +16,7 @@ use lictor_policy_lib::limits::OnError;
 use lictor_policy_lib::load::LoadedBundle;
 use lictor_policy_lib::plan::{Plan, plan};
 use lictor_proto::call::{Call, Phase};
-use lictor_proto::decide::{Answer, DecideError, DEFAULT_BUDGET_MS, Hints, Settle};
+use lictor_proto::decide::{Answer, DEFAULT_BUDGET_MS, DecideError, Hints, Settle};
 use lictor_proto::decision::{Decision, Effect, Reason};
 use lictor_proto::facts::{Facts, SessionFacts};
 use lictor_proto::reason;
@@ -320,8 +320,7 @@ impl Asked<'_> {
         let mut facts = complete_facts(&self.bundle, self.call, facts, now_ms);
         match plan(&self.bundle, self.call, now_ms) {
             Ok(plan) => {
-                let verdict =
-                    evaluate(&self.bundle, self.call, &plan, &mut facts, self.budget);
+                let verdict = evaluate(&self.bundle, self.call, &plan, &mut facts, self.budget);
                 (plan, Arc::new(verdict), facts)
             }
             Err(reason) => (Plan::nothing(), Arc::new(Verdict::denied(reason)), facts),
@@ -355,11 +354,8 @@ impl Asked<'_> {
     }
 
     fn uncommitted(&self, verdict: Arc<Verdict>, facts: Facts, hints: Hints) -> Made {
-        let commit = CommitResult::Committed {
-            limits: Vec::new(),
-            approval: None,
-            labels: verdict.labels,
-        };
+        let commit =
+            CommitResult::Committed { limits: Vec::new(), approval: None, labels: verdict.labels };
         let decision = conclude(self.call, &verdict, &commit, &self.ids);
         made(decision, verdict, facts, hints, &self.session.id)
     }
@@ -389,7 +385,11 @@ impl Asked<'_> {
         let open = !verdict.limits.is_empty()
             && verdict.approvals_used.is_empty()
             && verdict.limits.iter().all(|limit| limit.on_error == OnError::Allow);
-        if open { self.uncommitted(verdict, facts, hints) } else { self.denied(state_failure(error)) }
+        if open {
+            self.uncommitted(verdict, facts, hints)
+        } else {
+            self.denied(state_failure(error))
+        }
     }
 
     fn denied(&self, reason: Reason) -> Made {

@@ -77,12 +77,20 @@ async fn decide(
     body: Bytes,
 ) -> Response {
     if !peer.has(Role::Pep) {
-        return problem(StatusCode::FORBIDDEN, reason::ROLE_MISSING, "deciding needs the role `pep`");
+        return problem(
+            StatusCode::FORBIDDEN,
+            reason::ROLE_MISSING,
+            "deciding needs the role `pep`",
+        );
     }
     let call = match Call::from_json(&body) {
         Ok(call) if !call.call_id.is_empty() => call,
         Ok(_) => {
-            return problem(StatusCode::BAD_REQUEST, reason::CALL_INVALID, "the call has no `call_id`");
+            return problem(
+                StatusCode::BAD_REQUEST,
+                reason::CALL_INVALID,
+                "the call has no `call_id`",
+            );
         }
         Err(error) => {
             let reason = Reason::new(error.reason_id(), error.to_string());

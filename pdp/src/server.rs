@@ -264,12 +264,18 @@ impl Pdp {
             "bundle": reference, "trust": trust,
         });
         // The record first: no decision may name a bundle that the log lacks.
-        self.audit.append(Entry::new(Kind::Bundle, now_ms, body.to_string()), Durability::Sync).await?;
+        self.audit
+            .append(Entry::new(Kind::Bundle, now_ms, body.to_string()), Durability::Sync)
+            .await?;
         self.live.swap(DEFAULT_TENANT, bundle, now_ms);
         Ok(())
     }
 
-    async fn refuse_bundle(&self, id: &str, message: &str) -> Result<(), lictor_audit::AppendError> {
+    async fn refuse_bundle(
+        &self,
+        id: &str,
+        message: &str,
+    ) -> Result<(), lictor_audit::AppendError> {
         let now_ms = self.clock.now_ms();
         tracing::error!(id, message, "bundle refused");
         let body = json!({ "outcome": "refused", "tenant": DEFAULT_TENANT, "reason": id });
@@ -321,11 +327,7 @@ impl Connected<IncomingStream<'_, UnixListener>> for SocketPeer {
     }
 }
 
-fn serve_tcp(
-    listener: TcpListener,
-    router: Router,
-    down: watch::Receiver<bool>,
-) -> JoinHandle<()> {
+fn serve_tcp(listener: TcpListener, router: Router, down: watch::Receiver<bool>) -> JoinHandle<()> {
     tokio::spawn(async move {
         let served = axum::serve(listener, router).with_graceful_shutdown(stopped(down)).await;
         if let Err(error) = served {
@@ -371,9 +373,7 @@ async fn router(pdp: &Arc<Pdp>, door: Door, down: watch::Receiver<bool>) -> Rout
     let decisions = Decisions::new(Arc::clone(pdp), down);
     let decisions = pb::decision_service_server::DecisionServiceServer::new(decisions)
         .max_decoding_message_size(crate::rest::CALL_BYTES_MAX * 4);
-    health
-        .set_serving::<pb::decision_service_server::DecisionServiceServer<Decisions>>()
-        .await;
+    health.set_serving::<pb::decision_service_server::DecisionServiceServer<Decisions>>().await;
     let reports = Reports::new(Arc::clone(pdp));
     let mut services = tonic::service::Routes::new(decisions)
         .add_service(pb::approval_service_server::ApprovalServiceServer::new(Approvals::new(
@@ -442,7 +442,8 @@ pub fn metrics_text(pdp: &Pdp) -> String {
     use std::fmt::Write as _;
     let mut text = String::from("# TYPE lictor_decisions_total counter\n");
     let counts = &pdp.counts;
-    for (effect, count) in [("allow", &counts.allow), ("deny", &counts.deny), ("ask", &counts.ask)] {
+    for (effect, count) in [("allow", &counts.allow), ("deny", &counts.deny), ("ask", &counts.ask)]
+    {
         let value = count.load(Ordering::Relaxed);
         let _ = writeln!(text, "lictor_decisions_total{{effect=\"{effect}\"}} {value}");
     }
@@ -452,7 +453,8 @@ pub fn metrics_text(pdp: &Pdp) -> String {
     let _ = writeln!(text, "# TYPE lictor_audit_records_total counter");
     let _ = writeln!(text, "lictor_audit_records_total {}", audit.appended);
     let _ = writeln!(text, "# TYPE lictor_ready gauge\nlictor_ready {}", u8::from(pdp.ready()));
-    let _ = writeln!(text, "# TYPE lictor_bundle_version gauge\n# TYPE lictor_bundle_refused gauge");
+    let _ =
+        writeln!(text, "# TYPE lictor_bundle_version gauge\n# TYPE lictor_bundle_refused gauge");
     for (tenant, state) in pdp.live.all() {
         let version = state.live.as_ref().map_or(0, |bundle| bundle.reference().version);
         let refused = u8::from(state.refused.is_some());

@@ -59,7 +59,9 @@ pub enum SourceError {
     #[error("the bundle has {} problem(s), first: {}", .0.len(), first(.0))]
     Invalid(Vec<Diagnostic>),
     /// The kept version floor cannot be read.
-    #[error("{0}: the version floor is not a number: restore the file or remove the state directory")]
+    #[error(
+        "{0}: the version floor is not a number: restore the file or remove the state directory"
+    )]
     Floor(PathBuf),
 }
 

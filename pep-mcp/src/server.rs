@@ -15,9 +15,9 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use lictor_audit::AuditLog;
 use lictor_pep_core::forward::HEAD_TIMEOUT_MS;
-use lictor_pep_core::setup::DurabilityRule;
 use lictor_pep_core::headers::LICTOR_SESSION;
 use lictor_pep_core::session::SESSIONS_PATH;
+use lictor_pep_core::setup::DurabilityRule;
 use lictor_pep_core::witness::witness;
 use lictor_pep_core::{
     AssertionMinter, Authenticator, Clock, Forwarder, Ids, Pep, PepParts, Refusal, body_too_large,

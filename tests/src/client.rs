@@ -61,7 +61,8 @@ impl Http {
         }
         let request = request.body(Full::new(body.into())).unwrap();
         let whole = async {
-            let answer = self.client.request(request).await.map_err(|error| format!("{error:?}"))?;
+            let answer =
+                self.client.request(request).await.map_err(|error| format!("{error:?}"))?;
             let (parts, body) = answer.into_parts();
             let body = body.collect().await.map_err(|error| format!("{error:?}"))?.to_bytes();
             Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })

@@ -12,6 +12,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::panic,
     reason = "the helpers of tests fail the test that they help"
 )]

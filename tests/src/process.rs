@@ -194,10 +194,7 @@ impl Server {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, Signal::TERM).unwrap();
         let name = self.name.clone();
-        until(&format!("{name} ends"), || {
-            std::future::ready(self.child.try_wait().unwrap())
-        })
-        .await
+        until(&format!("{name} ends"), || std::future::ready(self.child.try_wait().unwrap())).await
     }
 }
 

@@ -59,10 +59,7 @@ impl Raw {
     /// # Errors
     /// [`VerifyError`].
     pub(crate) fn verify_unsigned(&self) -> Result<VerifiedBundle, VerifyError> {
-        let floor = Floor {
-            min_version: 0,
-            window: Window::Ignored,
-        };
+        let floor = Floor { min_version: 0, window: Window::Ignored };
         self.verify(&Require::AllowUnsigned, &floor, 0)
     }
 }
@@ -87,9 +84,7 @@ pub(crate) fn read(path: &Path) -> Result<Result<Raw, ArchiveError>, Failure> {
             path.display()
         )));
     }
-    fs::read(path)
-        .map(|bytes| Ok(Raw::Archive(bytes)))
-        .map_err(|error| io("read", path, error))
+    fs::read(path).map(|bytes| Ok(Raw::Archive(bytes))).map_err(|error| io("read", path, error))
 }
 
 /// Reads a bundle's folder. Files and folders whose name begins with a dot are passed
@@ -113,31 +108,18 @@ pub(crate) fn read_folder(root: &Path) -> Result<Result<Files, ArchiveError>, Fa
             if name.starts_with('.') && name != ".manifest" && name != ".signatures.json" {
                 continue;
             }
-            let kind = entry
-                .file_type()
-                .map_err(|error| io("read", &path, error))?;
+            let kind = entry.file_type().map_err(|error| io("read", &path, error))?;
             let name = format!("{prefix}{name}");
             if kind.is_dir() {
                 folders.push((path, format!("{name}/")));
                 continue;
             }
             if !kind.is_file() {
-                return Err(io(
-                    "use",
-                    &path,
-                    "a bundle holds plain files, no links or devices",
-                ));
+                return Err(io("use", &path, "a bundle holds plain files, no links or devices"));
             }
-            let bytes = entry
-                .metadata()
-                .map_err(|error| io("read", &path, error))?
-                .len();
+            let bytes = entry.metadata().map_err(|error| io("read", &path, error))?.len();
             if usize::try_from(bytes).is_ok_and(|bytes| bytes > limits.file_bytes) {
-                return Ok(Err(ArchiveError::FileTooLarge {
-                    name,
-                    bytes,
-                    max: limits.file_bytes,
-                }));
+                return Ok(Err(ArchiveError::FileTooLarge { name, bytes, max: limits.file_bytes }));
             }
             let content = fs::read(&path).map_err(|error| io("read", &path, error))?;
             total_bytes = total_bytes.saturating_add(content.len());
@@ -202,10 +184,7 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         .map_err(failed)?;
     std::io::Write::write_all(&mut draft, bytes).map_err(failed)?;
     draft.as_file().sync_all().map_err(failed)?;
-    draft
-        .persist(path)
-        .map(drop)
-        .map_err(|error| failed(error.error))
+    draft.persist(path).map(drop).map_err(|error| failed(error.error))
 }
 
 /// The path of an output, refused if it is a folder.

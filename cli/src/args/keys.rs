@@ -29,14 +29,9 @@ impl TrustArgs {
     /// # Errors
     /// A key that cannot be read, or a number of keys that nothing could fulfil.
     pub(crate) fn require(&self) -> Result<Require, Failure> {
-        let keys = verifying(&self.keys)?
-            .into_iter()
-            .map(TrustedKey::new)
-            .collect();
+        let keys = verifying(&self.keys)?.into_iter().map(TrustedKey::new).collect();
         let policy = TrustPolicy::new(keys, self.required, self.scope.clone());
-        policy
-            .map(Require::Signed)
-            .map_err(|error| Failure::usage(error.to_string()))
+        policy.map(Require::Signed).map_err(|error| Failure::usage(error.to_string()))
     }
 }
 

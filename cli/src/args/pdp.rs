@@ -62,11 +62,7 @@ impl Pdp {
             Some(path) => TokenSource::file(path).map_err(|error| Failure::error(&error))?,
             None => TokenSource::none(),
         };
-        Ok(Self {
-            url: url.to_owned(),
-            channel: channel(&target),
-            token,
-        })
+        Ok(Self { url: url.to_owned(), channel: channel(&target), token })
     }
 
     /// Asks for decisions.
@@ -111,11 +107,7 @@ fn channel(target: &Target) -> Channel {
             let name = Uri::from_static("http://pdp.lictor.invalid");
             endpoint(name).connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
                 let path = path.clone();
-                async move {
-                    tokio::net::UnixStream::connect(path)
-                        .await
-                        .map(TokioIo::new)
-                }
+                async move { tokio::net::UnixStream::connect(path).await.map(TokioIo::new) }
             }))
         }
     }
@@ -132,10 +124,6 @@ fn endpoint(uri: Uri) -> Endpoint {
 /// # Errors
 /// The system gives no runtime, or the conversation failed.
 pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    runtime
-        .map_err(|error| Failure::failed(format!("cannot start: {error}")))?
-        .block_on(work)
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::failed(format!("cannot start: {error}")))?.block_on(work)
 }

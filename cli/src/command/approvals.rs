@@ -84,15 +84,11 @@ fn connect(common: &Common, token: Option<&Path>) -> Result<Pdp, Failure> {
 }
 
 fn list(args: &ListArgs) -> Result<Exit, Failure> {
-    let request = ListApprovalsRequest {
-        state: args.state.clone().unwrap_or_default(),
-    };
+    let request = ListApprovalsRequest { state: args.state.clone().unwrap_or_default() };
     let records = block_on(async {
         let pdp = connect(&args.common, args.token.as_deref())?;
         let answer = pdp.approvals().list(request).await;
-        answer
-            .map(|answer| answer.into_inner().approvals)
-            .map_err(|status| pdp.failure(&status))
+        answer.map(|answer| answer.into_inner().approvals).map_err(|status| pdp.failure(&status))
     })?;
     match args.common.format {
         Format::Json => {
@@ -118,9 +114,7 @@ fn resolve(args: &ResolveArgs, approve: bool) -> Result<Exit, Failure> {
     let record = block_on(async {
         let pdp = connect(&args.common, Some(&args.token))?;
         let answer = pdp.approvals().resolve(request).await;
-        answer
-            .map(|answer| answer.into_inner().approval)
-            .map_err(|status| pdp.failure(&status))
+        answer.map(|answer| answer.into_inner().approval).map_err(|status| pdp.failure(&status))
     })?;
     let record =
         record.ok_or_else(|| Failure::failed("the decision point answered without an approval"))?;
@@ -135,10 +129,7 @@ fn resolve(args: &ResolveArgs, approve: bool) -> Result<Exit, Failure> {
 fn credential(path: &Path) -> Result<String, Failure> {
     let metadata = std::fs::metadata(path).map_err(|error| io("read", path, error))?;
     if metadata.permissions().mode() & 0o077 != 0 {
-        say(&format!(
-            "warning: others may read `{}`: run `chmod 600` on it",
-            path.display()
-        ));
+        say(&format!("warning: others may read `{}`: run `chmod 600` on it", path.display()));
     }
     let text = read_public(path).map_err(|error| Failure::error(&error))?;
     let text = text.trim();
@@ -191,10 +182,7 @@ fn pretty(record: &ApprovalRecord) -> String {
     for reason in &record.reasons {
         row("because", &format!("{} ({})", reason.message, reason.id));
     }
-    row(
-        "needs",
-        &format!("{} of {}", approval.count, approval.approvers.join(", ")),
-    );
+    row("needs", &format!("{} of {}", approval.count, approval.approvers.join(", ")));
     row("agreed", &record.approved_by.join(", "));
     row("refused", &record.denied_by);
     text

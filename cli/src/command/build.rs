@@ -28,11 +28,7 @@ pub(crate) struct BuildArgs {
 /// Runs the command.
 pub(crate) fn run(args: &BuildArgs) -> Result<Exit, Failure> {
     let output = bundle::output_path(args.output.clone())?;
-    let parts = args
-        .folders
-        .iter()
-        .map(|folder| part(folder))
-        .collect::<Result<_, _>>()?;
+    let parts = args.folders.iter().map(|folder| part(folder)).collect::<Result<_, _>>()?;
     let files = compose(parts).map_err(|error| refused(&error))?;
     let raw = Raw::Archive(pack(&files));
     let verified = raw.verify_unsigned().map_err(|error| {
@@ -79,10 +75,7 @@ fn part(folder: &Path) -> Result<Part, Failure> {
         let text = format!("{}: {error} ({})", folder.display(), error.id());
         Failure::new(Exit::PolicyInvalid, text)
     })?;
-    Ok(Part {
-        origin: folder.display().to_string(),
-        files,
-    })
+    Ok(Part { origin: folder.display().to_string(), files })
 }
 
 fn refused(error: &ComposeError) -> Failure {

@@ -53,11 +53,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
             "diagnostics": problems.json(),
         }))?,
     }
-    Ok(if problems.any_error() {
-        Exit::PolicyInvalid
-    } else {
-        Exit::Ok
-    })
+    Ok(if problems.any_error() { Exit::PolicyInvalid } else { Exit::Ok })
 }
 
 fn check(args: &CheckArgs, verified: VerifiedBundle) -> Problems {
@@ -83,18 +79,13 @@ fn check(args: &CheckArgs, verified: VerifiedBundle) -> Problems {
 /// to know.
 fn case_problems(files: &Files) -> Vec<Diagnostic> {
     let mut found = Vec::new();
-    for (name, bytes) in files
-        .iter()
-        .filter(|(name, _)| kind(name) == Some(Kind::Cases))
-    {
+    for (name, bytes) in files.iter().filter(|(name, _)| kind(name) == Some(Kind::Cases)) {
         let Ok(text) = std::str::from_utf8(bytes) else {
             continue;
         };
         if let Err(error) = cases::parse(name, text) {
             let message = error.to_string();
-            let message = message
-                .strip_prefix(&format!("{name}: "))
-                .unwrap_or(&message);
+            let message = message.strip_prefix(&format!("{name}: ")).unwrap_or(&message);
             found.push(Diagnostic::error("case_invalid", name, message));
         }
     }
@@ -105,11 +96,7 @@ fn pretty(args: &CheckArgs, problems: &Problems) -> String {
     let paint = Paint::stdout();
     let (errors, warnings) = (problems.count(Level::Error), problems.count(Level::Warning));
     let mut text = problems.pretty(paint);
-    let verdict = if problems.any_error() {
-        paint.red("refused")
-    } else {
-        paint.green("ok")
-    };
+    let verdict = if problems.any_error() { paint.red("refused") } else { paint.green("ok") };
     text.push_str(&format!(
         "{}: {verdict}, {errors} error(s), {warnings} warning(s)\n",
         args.path.display()

@@ -80,10 +80,8 @@ fn by_bundle(args: &DecideArgs, path: &Path, text: &[u8]) -> Result<Effect, Fail
     let (call, stated) = split(&args.input, text)?;
     let facts = match (&args.facts, stated) {
         (Some(_), Some(_)) => {
-            return Err(
-                Failure::usage("the call has `facts` and `--facts` is given")
-                    .help("keep one of them"),
-            );
+            return Err(Failure::usage("the call has `facts` and `--facts` is given")
+                .help("keep one of them"));
         }
         (Some(file), None) => parse_facts(file, &read_input(file)?)?,
         (None, Some(text)) => parse_facts(&args.input, text.as_bytes())?,
@@ -99,11 +97,7 @@ fn by_bundle(args: &DecideArgs, path: &Path, text: &[u8]) -> Result<Effect, Fail
 fn by_pdp(args: &DecideArgs, url: &str, text: &[u8]) -> Result<Effect, Failure> {
     scan_object(&args.input, text)?;
     let mut call = Call::from_json(text).map_err(|error| {
-        Failure::failed(format!(
-            "`{}`: {error} ({})",
-            args.input.display(),
-            error.reason_id()
-        ))
+        Failure::failed(format!("`{}`: {error} ({})", args.input.display(), error.reason_id()))
     })?;
     if call.call_id.is_empty() {
         call.call_id = uuid::Uuid::now_v7().to_string();
@@ -118,16 +112,10 @@ fn by_pdp(args: &DecideArgs, url: &str, text: &[u8]) -> Result<Effect, Failure> 
     let response = block_on(async {
         let pdp = Pdp::connect(url, token)?;
         let answer = pdp.decisions().decide(request).await;
-        answer
-            .map(tonic::Response::into_inner)
-            .map_err(|status| pdp.failure(&status))
+        answer.map(tonic::Response::into_inner).map_err(|status| pdp.failure(&status))
     })?;
     let answer = wire::answer_from_pb(response).map_err(|error| {
-        Failure::failed(format!(
-            "{} ({})",
-            shown(&error.to_string()),
-            shown(error.reason_id())
-        ))
+        Failure::failed(format!("{} ({})", shown(&error.to_string()), shown(error.reason_id())))
     })?;
     if args.explain {
         say("a running decision point tells no more than the decision: use `--bundle` to see all");
@@ -149,17 +137,9 @@ fn write(args: &DecideArgs, decision: &Decision, outcome: Option<&DryRun>) -> Re
         Format::Pretty => {
             print_json(&value)?;
             for reason in &decision.reasons {
-                let policy = if reason.policy.is_empty() {
-                    "-"
-                } else {
-                    reason.policy.as_str()
-                };
+                let policy = if reason.policy.is_empty() { "-" } else { reason.policy.as_str() };
                 let (effect, id) = (decision.effect.as_str(), shown(&reason.id));
-                say(&format!(
-                    "{effect}: {id} {} [{}]",
-                    shown(&reason.message),
-                    shown(policy)
-                ));
+                say(&format!("{effect}: {id} {} [{}]", shown(&reason.message), shown(policy)));
             }
             Ok(())
         }
@@ -183,10 +163,7 @@ fn scan_object(path: &Path, text: &[u8]) -> Result<Node, Failure> {
     if node.is_object() {
         return Ok(node);
     }
-    Err(Failure::failed(format!(
-        "`{}` is not a JSON object",
-        path.display()
-    )))
+    Err(Failure::failed(format!("`{}` is not a JSON object", path.display())))
 }
 
 fn take(node: &mut Node, name: &str) -> Option<Node> {
@@ -199,10 +176,7 @@ fn take(node: &mut Node, name: &str) -> Option<Node> {
 
 fn parse_facts(path: &Path, text: &[u8]) -> Result<Facts, Failure> {
     let wrong = |what: String| {
-        Failure::failed(format!(
-            "`{}`: the facts are not acceptable: {what}",
-            path.display()
-        ))
+        Failure::failed(format!("`{}`: the facts are not acceptable: {what}", path.display()))
     };
     scan_object(path, text)?;
     serde_json::from_slice(text).map_err(|error| wrong(error.to_string()))
@@ -212,21 +186,14 @@ fn read_input(path: &Path) -> Result<Vec<u8>, Failure> {
     use std::io::Read as _;
     let mut bytes = Vec::new();
     let read = if path == Path::new("-") {
-        std::io::stdin()
-            .lock()
-            .take(INPUT_BYTES_MAX + 1)
-            .read_to_end(&mut bytes)
+        std::io::stdin().lock().take(INPUT_BYTES_MAX + 1).read_to_end(&mut bytes)
     } else {
         let file = std::fs::File::open(path).map_err(|error| io("read", path, error))?;
         file.take(INPUT_BYTES_MAX + 1).read_to_end(&mut bytes)
     };
     read.map_err(|error| io("read", path, error))?;
     if bytes.len() as u64 > INPUT_BYTES_MAX {
-        return Err(io(
-            "use",
-            path,
-            format!("it has more than {INPUT_BYTES_MAX} bytes"),
-        ));
+        return Err(io("use", path, format!("it has more than {INPUT_BYTES_MAX} bytes")));
     }
     Ok(bytes)
 }
@@ -240,10 +207,7 @@ mod tests {
         let text =
             br#"{"call_id":"c","facts":{"session":{"calls":{"a":1}}},"action":{"name":"x"}}"#;
         let (call, facts) = split(Path::new("c"), text).unwrap();
-        assert_eq!(
-            (call.call_id.as_str(), call.action.name.as_str()),
-            ("c", "x")
-        );
+        assert_eq!((call.call_id.as_str(), call.action.name.as_str()), ("c", "x"));
         let facts = parse_facts(Path::new("c"), facts.unwrap().as_bytes()).unwrap();
         assert_eq!(facts.session.calls.get("a"), Some(&1));
         assert!(split(Path::new("c"), b"{}").unwrap().1.is_none());
@@ -258,11 +222,7 @@ mod tests {
             br#"{"facts":{},"facts":{}}"#,
             b"[]",
         ] {
-            assert!(
-                split(Path::new("c"), wrong).is_err(),
-                "{}",
-                String::from_utf8_lossy(wrong)
-            );
+            assert!(split(Path::new("c"), wrong).is_err(), "{}", String::from_utf8_lossy(wrong));
         }
         assert!(parse_facts(Path::new("f"), br#"{"unknown":1}"#).is_err());
     }

@@ -20,22 +20,10 @@ const TEMPLATE: [(&str, &str); 7] = [
     (".manifest", include_str!("../init/template/manifest.json")),
     ("README.md", include_str!("../init/template/README.md")),
     ("data.json", include_str!("../init/template/data.json")),
-    (
-        "rego/tickets/tickets.rego",
-        include_str!("../init/template/tickets.rego"),
-    ),
-    (
-        "rego/tickets/tickets_test.rego",
-        include_str!("../init/template/tickets_test.rego"),
-    ),
-    (
-        "cedar/tickets.cedar",
-        include_str!("../init/template/tickets.cedar"),
-    ),
-    (
-        "cases/tickets.yaml",
-        include_str!("../init/template/cases.yaml"),
-    ),
+    ("rego/tickets/tickets.rego", include_str!("../init/template/tickets.rego")),
+    ("rego/tickets/tickets_test.rego", include_str!("../init/template/tickets_test.rego")),
+    ("cedar/tickets.cedar", include_str!("../init/template/tickets.cedar")),
+    ("cases/tickets.yaml", include_str!("../init/template/cases.yaml")),
 ];
 
 /// Arguments of `init`.
@@ -92,10 +80,8 @@ fn refuse_full(folder: &Path) -> Result<(), Failure> {
     match fs::read_dir(folder) {
         Ok(mut entries) => match entries.next() {
             None => Ok(()),
-            Some(_) => Err(
-                Failure::failed(format!("`{}` is not empty", folder.display()))
-                    .help("name a folder that does not exist yet: nothing is overwritten"),
-            ),
+            Some(_) => Err(Failure::failed(format!("`{}` is not empty", folder.display()))
+                .help("name a folder that does not exist yet: nothing is overwritten")),
         },
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(io("use", folder, error)),
@@ -104,11 +90,8 @@ fn refuse_full(folder: &Path) -> Result<(), Failure> {
 
 fn name_of(folder: &Path) -> String {
     let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    let name = absolute
-        .file_name()
-        .map(|name| plain(&name.to_string_lossy()));
-    name.filter(|name| !name.is_empty())
-        .unwrap_or_else(|| "policies".to_owned())
+    let name = absolute.file_name().map(|name| plain(&name.to_string_lossy()));
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "policies".to_owned())
 }
 
 /// What of `name` may stand in a name.

@@ -16,15 +16,8 @@ use crate::output::{Format, Paint, print, print_json, shown, table};
 use crate::time::rfc3339;
 
 /// The registry's maps, in the order in which they are shown.
-const REGISTRY_MAPS: [&str; 7] = [
-    "agents",
-    "users",
-    "teams",
-    "models",
-    "servers",
-    "tools",
-    "virtual_servers",
-];
+const REGISTRY_MAPS: [&str; 7] =
+    ["agents", "users", "teams", "models", "servers", "tools", "virtual_servers"];
 
 /// Arguments of `inspect`.
 #[derive(Debug, Args)]
@@ -50,11 +43,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<Exit, Failure> {
 
 fn inspect(verified: &VerifiedBundle) -> Value {
     let (manifest, files) = (verified.manifest(), verified.files());
-    let units: Vec<Value> = files
-        .units()
-        .into_iter()
-        .map(|unit| unit_of(verified, unit))
-        .collect();
+    let units: Vec<Value> = files.units().into_iter().map(|unit| unit_of(verified, unit)).collect();
     let engines: Vec<&str> = ["rego", "cedar"]
         .into_iter()
         .filter(|engine| units.iter().any(|unit| count(unit, engine) > 0))
@@ -66,15 +55,9 @@ fn inspect(verified: &VerifiedBundle) -> Value {
             json!({"name": name, "bytes": bytes.len(), "digest": digest})
         })
         .collect();
-    let data = files
-        .get("data.json")
-        .and_then(|bytes| serde_json::from_slice(bytes).ok());
+    let data = files.get("data.json").and_then(|bytes| serde_json::from_slice(bytes).ok());
     let data: Value = data.unwrap_or_default();
-    let size = |map: &str| {
-        data.pointer(map)
-            .and_then(Value::as_object)
-            .map_or(0, Map::len)
-    };
+    let size = |map: &str| data.pointer(map).and_then(Value::as_object).map_or(0, Map::len);
     let registry: Map<String, Value> = REGISTRY_MAPS
         .iter()
         .map(|map| ((*map).to_owned(), json!(size(&format!("/registry/{map}")))))
@@ -110,14 +93,8 @@ fn unit_of(verified: &VerifiedBundle, unit: &str) -> Value {
     let names = || verified.files().iter().map(|(name, _)| name);
     let rego = names().filter(|n| kind(n) == Some(Kind::Rego { unit }));
     let (tests, rego): (Vec<&str>, Vec<&str>) = rego.partition(|n| n.ends_with("_test.rego"));
-    let cedar = names()
-        .filter(|n| kind(n) == Some(Kind::Cedar { unit }))
-        .count();
-    let scope = verified
-        .manifest()
-        .units
-        .get(unit)
-        .and_then(|settings| settings.scope.as_ref());
+    let cedar = names().filter(|n| kind(n) == Some(Kind::Cedar { unit })).count();
+    let scope = verified.manifest().units.get(unit).and_then(|settings| settings.scope.as_ref());
     let scope = scope.map(
         |scope| json!({"agents": scope.agents, "servers": scope.servers, "models": scope.models}),
     );
@@ -130,31 +107,16 @@ fn count(unit: &Value, member: &str) -> u64 {
 
 /// What the signatures say, none of it checked.
 fn signatures(files: &Files) -> Vec<Value> {
-    let file = files
-        .get(".signatures.json")
-        .and_then(|bytes| serde_json::from_slice(bytes).ok());
+    let file = files.get(".signatures.json").and_then(|bytes| serde_json::from_slice(bytes).ok());
     let file: Value = file.unwrap_or_default();
-    let tokens = file
-        .get("signatures")
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default();
-    tokens
-        .iter()
-        .filter_map(Value::as_str)
-        .map(claims_of)
-        .collect()
+    let tokens = file.get("signatures").and_then(Value::as_array).cloned().unwrap_or_default();
+    tokens.iter().filter_map(Value::as_str).map(claims_of).collect()
 }
 
 fn claims_of(token: &str) -> Value {
     let part = |index: usize| -> Value {
-        let bytes = token
-            .split('.')
-            .nth(index)
-            .and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
-        bytes
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_default()
+        let bytes = token.split('.').nth(index).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
+        bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
     };
     let (header, payload) = (part(0), part(1));
     let time = |member: &str| {
@@ -177,73 +139,32 @@ fn text(value: &Value, pointer: &str) -> String {
 
 fn rows(value: &Value, list: &str, columns: &[&str]) -> String {
     let mut rows = vec![columns.iter().map(|column| (*column).to_owned()).collect()];
-    for item in value
-        .get(list)
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
-        rows.push(
-            columns
-                .iter()
-                .map(|column| text(item, &format!("/{column}")))
-                .collect(),
-        );
+    for item in value.get(list).and_then(Value::as_array).into_iter().flatten() {
+        rows.push(columns.iter().map(|column| text(item, &format!("/{column}"))).collect());
     }
     table(&rows)
 }
 
 fn pretty(found: &Value) -> String {
     let paint = Paint::stdout();
-    let mut out = format!(
-        "{} version {}\n",
-        paint.bold(&text(found, "/name")),
-        text(found, "/version")
-    );
-    for member in [
-        "revision",
-        "digest",
-        "not_before",
-        "expires",
-        "max_staleness_s",
-        "permit_from",
-    ] {
-        out.push_str(&format!(
-            "{member:<16} {}\n",
-            text(found, &format!("/{member}"))
-        ));
+    let mut out =
+        format!("{} version {}\n", paint.bold(&text(found, "/name")), text(found, "/version"));
+    for member in ["revision", "digest", "not_before", "expires", "max_staleness_s", "permit_from"]
+    {
+        out.push_str(&format!("{member:<16} {}\n", text(found, &format!("/{member}"))));
     }
     let counts: BTreeMap<&str, u64> = REGISTRY_MAPS
         .iter()
-        .map(|map| {
-            (
-                *map,
-                count(found.get("registry").unwrap_or(&Value::Null), map),
-            )
-        })
+        .map(|map| (*map, count(found.get("registry").unwrap_or(&Value::Null), map)))
         .collect();
-    let counts: Vec<String> = counts
-        .iter()
-        .filter(|(_, n)| **n > 0)
-        .map(|(map, n)| format!("{n} {map}"))
-        .collect();
+    let counts: Vec<String> =
+        counts.iter().filter(|(_, n)| **n > 0).map(|(map, n)| format!("{n} {map}")).collect();
     out.push_str(&format!("{:<16} {}\n", "registry", counts.join(", ")));
     out.push_str(&format!("{:<16} {}\n", "limits", count(found, "limits")));
     out.push_str(&format!("\n{}\n", paint.bold("units")));
-    out.push_str(&rows(
-        found,
-        "units",
-        &["name", "rego", "tests", "cedar", "scope"],
-    ));
-    out.push_str(&format!(
-        "\n{}\n",
-        paint.bold("signatures (as stated, not checked)")
-    ));
-    out.push_str(&rows(
-        found,
-        "signatures",
-        &["kid", "alg", "scope", "issued_at", "expires"],
-    ));
+    out.push_str(&rows(found, "units", &["name", "rego", "tests", "cedar", "scope"]));
+    out.push_str(&format!("\n{}\n", paint.bold("signatures (as stated, not checked)")));
+    out.push_str(&rows(found, "signatures", &["kid", "alg", "scope", "issued_at", "expires"]));
     out.push_str(&format!("\n{}\n", paint.bold("files")));
     out.push_str(&rows(found, "files", &["name", "bytes", "digest"]));
     out

@@ -52,9 +52,8 @@ pub(crate) fn run(args: &SignArgs) -> Result<Exit, Failure> {
             );
         }
     };
-    let mut files = raw
-        .files()
-        .map_err(|error| invalid(format!("{}: {error}", args.bundle.display())))?;
+    let mut files =
+        raw.files().map_err(|error| invalid(format!("{}: {error}", args.bundle.display())))?;
     if matches!(raw, Raw::Folder(_)) {
         files = build(&files).map_err(|error| invalid(error.to_string()))?;
     }
@@ -62,9 +61,7 @@ pub(crate) fn run(args: &SignArgs) -> Result<Exit, Failure> {
     let options = SignOptions {
         scope: args.scope.clone(),
         iat_s: now.div_euclid(MS_PER_S),
-        exp_s: args
-            .expires
-            .map(|when| when.at_ms(now).div_euclid(MS_PER_S)),
+        exp_s: args.expires.map(|when| when.at_ms(now).div_euclid(MS_PER_S)),
     };
     let signed = sign(&files, &key, &options).map_err(|error| refused(&error))?;
     let bytes = pack(&signed);

@@ -23,9 +23,7 @@ pub(crate) fn run(args: &StatusArgs) -> Result<Exit, Failure> {
     let status = block_on(async {
         let pdp = Pdp::connect(&args.pdp.pdp, args.pdp.door.pdp_token_file.as_deref())?;
         let answer = pdp.status().get_status(GetStatusRequest {}).await;
-        answer
-            .map(tonic::Response::into_inner)
-            .map_err(|status| pdp.failure(&status))
+        answer.map(tonic::Response::into_inner).map_err(|status| pdp.failure(&status))
     })?;
     match args.format {
         Format::Json => print_json(&describe(&status))?,
@@ -54,16 +52,8 @@ fn describe_bundle(bundle: &BundleStatus) -> Value {
 
 fn pretty(status: &GetStatusResponse) -> String {
     let paint = Paint::stdout();
-    let ready = if status.ready {
-        paint.green("ready")
-    } else {
-        paint.red("not ready")
-    };
-    let audit = if status.audit_writable {
-        "writable"
-    } else {
-        "not writable"
-    };
+    let ready = if status.ready { paint.green("ready") } else { paint.red("not ready") };
+    let audit = if status.audit_writable { "writable" } else { "not writable" };
     let mut text = format!(
         "{ready}, version {}, up {} s, audit {audit}\n",
         shown(&status.version),
@@ -75,10 +65,7 @@ fn pretty(status: &GetStatusResponse) -> String {
         text.push_str(&format!("{count} {}\n", shown(effect)));
     }
     if status.bundles.is_empty() {
-        text.push_str(&format!(
-            "{}\n",
-            paint.red("no bundle: every call is denied")
-        ));
+        text.push_str(&format!("{}\n", paint.red("no bundle: every call is denied")));
     }
     for bundle in &status.bundles {
         text.push_str(&pretty_bundle(bundle, paint));
@@ -101,11 +88,8 @@ fn pretty_bundle(bundle: &BundleStatus, paint: Paint) -> String {
         None => text.push_str("no live bundle\n"),
     }
     if !bundle.refused.is_empty() {
-        let refused = format!(
-            "refused at {}: {}",
-            shown(&bundle.refused_at),
-            shown(&bundle.refused)
-        );
+        let refused =
+            format!("refused at {}: {}", shown(&bundle.refused_at), shown(&bundle.refused));
         text.push_str(&format!("  {}\n", paint.yellow(&refused)));
     }
     text

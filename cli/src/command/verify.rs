@@ -30,10 +30,7 @@ pub(crate) struct VerifyArgs {
 /// Runs the command.
 pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, Failure> {
     let require = args.trust.require()?;
-    let floor = Floor {
-        min_version: args.min_version,
-        window: Window::Enforced,
-    };
+    let floor = Floor { min_version: args.min_version, window: Window::Enforced };
     let verified = match bundle::read(&args.bundle)? {
         Ok(raw) => raw.verify(&require, &floor, now_ms()),
         Err(error) => Err(error.into()),
@@ -78,10 +75,6 @@ fn refused(args: &VerifyArgs, error: &VerifyError) -> Result<Exit, Failure> {
         }))?;
         return Ok(Exit::Broken);
     }
-    let text = format!(
-        "{} is refused: {error} ({})",
-        args.bundle.display(),
-        error.id()
-    );
+    let text = format!("{} is refused: {error} ({})", args.bundle.display(), error.id());
     Err(Failure::new(Exit::Broken, text))
 }

@@ -76,9 +76,7 @@ impl Seen {
 impl Http {
     /// A client that keeps its connections.
     pub(crate) fn new() -> Self {
-        Self {
-            client: Client::builder(TokioExecutor::new()).build_http(),
-        }
+        Self { client: Client::builder(TokioExecutor::new()).build_http() }
     }
 
     /// Sends one request and reads the answer.
@@ -94,10 +92,7 @@ impl Http {
         body: String,
     ) -> Result<Answer, Failure> {
         let failed = |what: String| Failure::failed(format!("{url}: {what}"));
-        let mut request = Request::builder()
-            .method(method)
-            .uri(url)
-            .header(ACCEPT, ACCEPTED);
+        let mut request = Request::builder().method(method).uri(url).header(ACCEPT, ACCEPTED);
         request = request.header(CONTENT_TYPE, "application/json");
         if let Some(token) = bearer {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
@@ -105,27 +100,14 @@ impl Http {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request
-            .body(Full::from(body))
-            .map_err(|error| failed(error.to_string()))?;
+        let request = request.body(Full::from(body)).map_err(|error| failed(error.to_string()))?;
         let answered = async {
-            let response = self
-                .client
-                .request(request)
-                .await
-                .map_err(|e| failed(e.to_string()))?;
+            let response = self.client.request(request).await.map_err(|e| failed(e.to_string()))?;
             let (parts, body) = response.into_parts();
-            let body = body
-                .collect()
-                .await
-                .map_err(|error| failed(error.to_string()))?;
+            let body = body.collect().await.map_err(|error| failed(error.to_string()))?;
             let body = String::from_utf8(body.to_bytes().to_vec());
             let body = body.map_err(|_| failed("the answer is not text".to_owned()))?;
-            Ok(Answer {
-                status: parts.status.as_u16(),
-                headers: parts.headers,
-                body,
-            })
+            Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
         };
         let patience = Duration::from_millis(ANSWER_TIMEOUT_MS);
         match tokio::time::timeout(patience, answered).await {
@@ -137,10 +119,7 @@ impl Http {
 
 impl Answer {
     fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
     fn is_stream(&self) -> bool {
@@ -149,21 +128,13 @@ impl Answer {
 
     /// The JSON values of the events of a stream.
     fn events(&self) -> Vec<Value> {
-        let data = self
-            .body
-            .lines()
-            .filter_map(|line| line.strip_prefix("data:"));
-        data.filter_map(|text| serde_json::from_str(text.trim()).ok())
-            .collect()
+        let data = self.body.lines().filter_map(|line| line.strip_prefix("data:"));
+        data.filter_map(|text| serde_json::from_str(text.trim()).ok()).collect()
     }
 
     fn json(&self) -> Value {
         let whole = || serde_json::from_str(&self.body).unwrap_or_default();
-        if self.is_stream() {
-            self.events().pop().unwrap_or_default()
-        } else {
-            whole()
-        }
+        if self.is_stream() { self.events().pop().unwrap_or_default() } else { whole() }
     }
 
     fn seen(&self, effect: Effect) -> Seen {
@@ -188,23 +159,15 @@ impl Answer {
 
     /// An answer of an LLM provider, streamed or not.
     pub(crate) fn llm(&self) -> Seen {
-        let events = if self.is_stream() {
-            self.events()
-        } else {
-            vec![self.json()]
-        };
-        let refusal = events
-            .iter()
-            .find_map(|event| event.pointer("/error/lictor"));
+        let events = if self.is_stream() { self.events() } else { vec![self.json()] };
+        let refusal = events.iter().find_map(|event| event.pointer("/error/lictor"));
         if refusal.is_some() || self.status != 200 {
             return self.refused(refusal);
         }
         let mut seen = self.seen(Effect::Allow);
         for event in &events {
-            seen.text
-                .push_str(&texts(event.get("choices"), "/message/content"));
-            seen.text
-                .push_str(&texts(event.get("choices"), "/delta/content"));
+            seen.text.push_str(&texts(event.get("choices"), "/message/content"));
+            seen.text.push_str(&texts(event.get("choices"), "/delta/content"));
         }
         seen.names = names(events.first().and_then(|list| list.get("data")), "id");
         seen
@@ -222,10 +185,7 @@ impl Answer {
         seen.reasons = names(details.get("reasons"), "id");
         seen.message = text(details.pointer("/reasons/0/message"));
         seen.call_id = text(details.get("call_id"));
-        seen.approval = details
-            .pointer("/approval/id")
-            .and_then(Value::as_str)
-            .map(str::to_owned);
+        seen.approval = details.pointer("/approval/id").and_then(Value::as_str).map(str::to_owned);
         if seen.approval.is_some() {
             seen.effect = Effect::Ask;
         }
@@ -245,9 +205,7 @@ fn names(list: Option<&Value>, key: &str) -> Vec<String> {
 /// The texts at a pointer into every element, put together.
 fn texts(list: Option<&Value>, pointer: &str) -> String {
     let elements = list.and_then(Value::as_array).into_iter().flatten();
-    elements
-        .filter_map(|element| element.pointer(pointer)?.as_str())
-        .collect()
+    elements.filter_map(|element| element.pointer(pointer)?.as_str()).collect()
 }
 
 #[cfg(test)]
@@ -257,31 +215,15 @@ mod tests {
     fn answer(status: u16, kind: &'static str, body: &str) -> Answer {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, http::HeaderValue::from_static(kind));
-        Answer {
-            status,
-            headers,
-            body: body.to_owned(),
-        }
+        Answer { status, headers, body: body.to_owned() }
     }
 
     #[test]
     fn an_answer_without_result_is_never_allowed() {
-        for body in [
-            "",
-            "{}",
-            "[]",
-            r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601}}"#,
-        ] {
-            assert_eq!(
-                answer(200, "application/json", body).mcp().effect,
-                Effect::Deny,
-                "{body}"
-            );
+        for body in ["", "{}", "[]", r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601}}"#] {
+            assert_eq!(answer(200, "application/json", body).mcp().effect, Effect::Deny, "{body}");
         }
-        assert_eq!(
-            answer(500, "application/json", "{}").llm().effect,
-            Effect::Deny
-        );
+        assert_eq!(answer(500, "application/json", "{}").llm().effect, Effect::Deny);
     }
 
     #[test]

@@ -43,10 +43,8 @@ const PR_REVIEW: Embedded = files!("pr-review":
     "cases/pr_tools.yaml",
 );
 
-const ALL: [(&str, Embedded); 2] = [
-    ("bundles/expense-report", EXPENSE_REPORT),
-    ("bundles/pr-review", PR_REVIEW),
-];
+const ALL: [(&str, Embedded); 2] =
+    [("bundles/expense-report", EXPENSE_REPORT), ("bundles/pr-review", PR_REVIEW)];
 
 /// The bundles in `folders`, or the embedded ones where none is named.
 ///
@@ -54,10 +52,7 @@ const ALL: [(&str, Embedded); 2] = [
 /// A folder that cannot be read or holds what a bundle may not.
 pub(crate) fn parts(folders: &[PathBuf]) -> Result<Vec<Part>, Failure> {
     if folders.is_empty() {
-        return ALL
-            .iter()
-            .map(|(origin, files)| embedded(origin, files))
-            .collect();
+        return ALL.iter().map(|(origin, files)| embedded(origin, files)).collect();
     }
     let from_disk = folders.iter().map(|folder| {
         let origin = folder.display().to_string();
@@ -73,10 +68,7 @@ fn embedded(origin: &str, files: Embedded) -> Result<Part, Failure> {
     let pairs = files.iter().map(|(name, text)| (*name, text.as_bytes()));
     let files =
         Files::from_pairs(pairs, &Limits::default()).map_err(|error| Failure::error(&error))?;
-    Ok(Part {
-        origin: origin.to_owned(),
-        files,
-    })
+    Ok(Part { origin: origin.to_owned(), files })
 }
 
 #[cfg(test)]

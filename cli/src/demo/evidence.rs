@@ -55,8 +55,7 @@ pub(crate) struct Evidence {
 /// Logs that cannot be read.
 pub(crate) fn records(dir: &Path) -> Result<Vec<Record>, Failure> {
     let logs = Logs::open(&[dir.to_owned()]).map_err(|error| Failure::error(&error))?;
-    logs.records(true, |_| true)
-        .map_err(|error| Failure::error(&error))
+    logs.records(true, |_| true).map_err(|error| Failure::error(&error))
 }
 
 /// What `records` say about one step.
@@ -67,25 +66,16 @@ pub(crate) fn of_step(played: &Played, records: &[Record]) -> Evidence {
     let call_id = played.seen.call_id.as_str();
     if call_id.is_empty() {
         let differences = vec!["the answer names no call, so the logs cannot be joined".to_owned()];
-        return Evidence {
-            differences,
-            ..Evidence::default()
-        };
+        return Evidence { differences, ..Evidence::default() };
     }
-    let own: Vec<&Record> = records
-        .iter()
-        .filter(|r| r.call_id() == Some(call_id))
-        .collect();
-    let mut evidence = Evidence {
-        records: own.len(),
-        ..Evidence::default()
-    };
+    let own: Vec<&Record> = records.iter().filter(|r| r.call_id() == Some(call_id)).collect();
+    let mut evidence = Evidence { records: own.len(), ..Evidence::default() };
     let decision = own.iter().find(|record| is_decision(record));
     match (decision, played.step.expect.decided) {
         (Some(decision), true) => decided(played, decision, &mut evidence),
-        (None, true) => evidence
-            .differences
-            .push("the decision point's log: no decision".to_owned()),
+        (None, true) => {
+            evidence.differences.push("the decision point's log: no decision".to_owned())
+        }
         (Some(_), false) => {
             evidence
                 .differences
@@ -106,11 +96,7 @@ fn decided(played: &Played, decision: &Record, evidence: &mut Evidence) {
     evidence.spoke = spoke(decision);
     evidence.session = decision.session().unwrap_or_default().to_owned();
     let effect = decision.str_at("/effect").unwrap_or_default();
-    let mut ids: Vec<&str> = evidence
-        .spoke
-        .iter()
-        .map(|spoke| spoke.id.as_str())
-        .collect();
+    let mut ids: Vec<&str> = evidence.spoke.iter().map(|spoke| spoke.id.as_str()).collect();
     ids.sort_unstable();
     if effect != expect.effect.as_str() || ids != expect.reasons {
         evidence.differences.push(format!(
@@ -122,33 +108,17 @@ fn decided(played: &Played, decision: &Record, evidence: &mut Evidence) {
 }
 
 fn spoke(decision: &Record) -> Vec<Spoke> {
-    let reasons = decision
-        .body
-        .get("reasons")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
+    let reasons = decision.body.get("reasons").and_then(Value::as_array).into_iter().flatten();
     let text = |reason: &Value, name: &str| {
-        reason
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
+        reason.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
     };
-    reasons
-        .map(|reason| Spoke {
-            id: text(reason, "id"),
-            policy: text(reason, "policy"),
-        })
-        .collect()
+    reasons.map(|reason| Spoke { id: text(reason, "id"), policy: text(reason, "policy") }).collect()
 }
 
 fn enforced(played: &Played, own: &[&Record], evidence: &mut Evidence) {
     let expect = played.step.expect;
     let Some(last) = own.iter().rfind(|record| record.kind == Kind::Enforcement) else {
-        evidence
-            .differences
-            .push("the enforcement point's log: no record".to_owned());
+        evidence.differences.push("the enforcement point's log: no record".to_owned());
         return;
     };
     evidence.outcome = last.str_at("/outcome").unwrap_or_default().to_owned();
@@ -157,12 +127,7 @@ fn enforced(played: &Played, own: &[&Record], evidence: &mut Evidence) {
         Effect::Deny => evidence.outcome == "denied",
         Effect::Ask => evidence.outcome == "asked",
     };
-    let ids = last
-        .body
-        .get("reasons")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
+    let ids = last.body.get("reasons").and_then(Value::as_array).into_iter().flatten();
     let mut ids: Vec<&str> = ids.filter_map(Value::as_str).collect();
     ids.sort_unstable();
     if !fits || ids != expect.reasons {
@@ -181,16 +146,9 @@ fn of_approval(played: &Played, records: &[Record]) -> Evidence {
     let about = |record: &&Record| {
         record.kind == Kind::Approval && record.str_at("/approval") == Some(id) && !id.is_empty()
     };
-    let outcomes: Vec<&str> = records
-        .iter()
-        .filter(about)
-        .filter_map(|record| record.str_at("/outcome"))
-        .collect();
-    let wanted = if played.step.expect.effect == Effect::Allow {
-        "approved"
-    } else {
-        "refused"
-    };
+    let outcomes: Vec<&str> =
+        records.iter().filter(about).filter_map(|record| record.str_at("/outcome")).collect();
+    let wanted = if played.step.expect.effect == Effect::Allow { "approved" } else { "refused" };
     let found = outcomes.iter().find(|outcome| outcome.starts_with(wanted));
     let mut evidence = Evidence {
         records: records.iter().filter(about).count(),
@@ -233,24 +191,19 @@ pub(crate) fn behind(
     for sighting in site.sightings.all() {
         let audience = format!("http://{}/{}", site.tools, sighting.server);
         let verifier = verifier(issuer, &audience, jwks)?;
-        let token = sighting
-            .authorization
-            .strip_prefix("Bearer ")
-            .unwrap_or_default();
+        let token = sighting.authorization.strip_prefix("Bearer ").unwrap_or_default();
         let what = format!("{} {} {}", sighting.server, sighting.method, sighting.tool);
         if site.people.knows(&sighting.authorization) {
-            behind
-                .differences
-                .push(format!("{}: the caller's own token arrived", what.trim()));
+            behind.differences.push(format!("{}: the caller's own token arrived", what.trim()));
         }
         match verifier.authenticate(Presented::Bearer(token), now_ms) {
             Ok(identity) if identity.agent.is_some() => behind.assertions += 1,
-            Ok(_) => behind
-                .differences
-                .push(format!("{}: the assertion names no agent", what.trim())),
-            Err(error) => behind
-                .differences
-                .push(format!("{}: no valid assertion: {error}", what.trim())),
+            Ok(_) => {
+                behind.differences.push(format!("{}: the assertion names no agent", what.trim()))
+            }
+            Err(error) => {
+                behind.differences.push(format!("{}: no valid assertion: {error}", what.trim()))
+            }
         }
     }
     let wanted = format!("Bearer {}", site.provider_key);
@@ -258,9 +211,7 @@ pub(crate) fn behind(
         if key == wanted {
             behind.provider_keys += 1;
         } else {
-            behind
-                .differences
-                .push("the provider was shown another key than its own".to_owned());
+            behind.differences.push("the provider was shown another key than its own".to_owned());
         }
     }
     Ok(behind)
@@ -287,10 +238,7 @@ pub(crate) fn verified(dir: &Path, key_dirs: &[PathBuf]) -> Result<Report, Failu
             .map_err(|error| Failure::error(&error))
     };
     let trusted = key_dirs.iter().map(load).collect::<Result<_, _>>()?;
-    let options = VerifyOptions {
-        trusted,
-        ..VerifyOptions::default()
-    };
+    let options = VerifyOptions { trusted, ..VerifyOptions::default() };
     verify(&[dir.to_owned()], &options).map_err(|error| Failure::failed(chain(&error)))
 }
 
@@ -316,27 +264,18 @@ pub(crate) fn tamper(from: &Path, to: &Path) -> Result<Tampered, Failure> {
     let mut changed = None;
     for entry in std::fs::read_dir(from).map_err(|error| io("read", from, error))? {
         let path = entry.map_err(|error| io("read", from, error))?.path();
-        let Some(name) = path
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-        else {
+        let Some(name) = path.file_name().map(|name| name.to_string_lossy().into_owned()) else {
             continue;
         };
         let mut bytes = std::fs::read(&path).map_err(|error| io("read", &path, error))?;
         if changed.is_none() && name.starts_with("pdp-") && name.ends_with(".jsonl") {
-            let at = bytes
-                .windows(DENIAL.len())
-                .position(|window| window == DENIAL);
+            let at = bytes.windows(DENIAL.len()).position(|window| window == DENIAL);
             if let Some(byte) = at.and_then(|at| bytes.get_mut(at + DENIAL.len() - 2)) {
                 *byte = b't';
                 let line = at.and_then(|at| bytes.get(..at)).unwrap_or_default();
                 let line = line.iter().filter(|byte| **byte == b'\n').count() + 1;
                 let text = "\"effect\":\"dent\"".to_owned();
-                changed = Some(Tampered {
-                    file: name.clone(),
-                    line,
-                    text,
-                });
+                changed = Some(Tampered { file: name.clone(), line, text });
             }
         }
         let copy = to.join(&name);

@@ -66,11 +66,7 @@ async fn demonstrate(args: &DemoArgs) -> Result<Exit, Failure> {
     let origins: Vec<String> = parts.iter().map(|part| part.origin.clone()).collect();
     let site = Site::new(args.keep.as_deref(), parts, now_ms()).await?;
     if args.format == Format::Pretty {
-        output::print(&report::opening(
-            &site,
-            &origins.join(" and "),
-            Paint::stdout(),
-        ))?;
+        output::print(&report::opening(&site, &origins.join(" and "), Paint::stdout()))?;
     }
     let (played, issuer, keys) = play_all(&site).await?;
     let behind = evidence::behind(&site, &issuer, &keys, now_ms())?;
@@ -94,11 +90,7 @@ async fn demonstrate(args: &DemoArgs) -> Result<Exit, Failure> {
         Format::Pretty => output::print(&report::pretty(&told, Paint::stdout()))?,
         Format::Json => output::print_json(&report::json(&told))?,
     }
-    Ok(if differences.is_empty() {
-        Exit::Ok
-    } else {
-        Exit::Failed
-    })
+    Ok(if differences.is_empty() { Exit::Ok } else { Exit::Failed })
 }
 
 /// Starts everything, plays every step, stops everything. The logs are read only after
@@ -141,11 +133,7 @@ fn differences(
     let mut found = Vec::new();
     for (number, (played, evidence)) in steps.iter().enumerate() {
         for difference in played.differences.iter().chain(&evidence.differences) {
-            found.push(format!(
-                "step {} `{}`: {difference}",
-                number + 1,
-                played.step.title
-            ));
+            found.push(format!("step {} `{}`: {difference}", number + 1, played.step.title));
         }
     }
     found.extend(behind.differences.iter().cloned());
@@ -160,10 +148,7 @@ fn differences(
         }
     }
     if !verified.ok || verified.logs.len() != 3 {
-        found.push(format!(
-            "{} logs of 3 could be verified",
-            verified.logs.len()
-        ));
+        found.push(format!("{} logs of 3 could be verified", verified.logs.len()));
     }
     if after.ok {
         found.push("one changed byte was not noticed".to_owned());

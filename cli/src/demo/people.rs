@@ -39,10 +39,7 @@ impl People {
     /// No randomness, which is the system's fault.
     pub(crate) fn new(now_ms: i64) -> Result<Self, Failure> {
         let seed = random().map_err(|error| Failure::error(&error))?;
-        let issuer = Issuer {
-            key: SigningKey::from_bytes(&seed),
-            now_s: now_ms / 1_000,
-        };
+        let issuer = Issuer { key: SigningKey::from_bytes(&seed), now_s: now_ms / 1_000 };
         let mut store = ApiKeyStore::default();
         let alice = api_key(&mut store, "alice", now_ms)?;
         let bob = api_key(&mut store, "bob", now_ms)?;
@@ -71,15 +68,8 @@ impl People {
 
     /// Whether `header` carries anybody's credential.
     pub(crate) fn knows(&self, header: &str) -> bool {
-        let all = [
-            &self.expense,
-            &self.review,
-            &self.unregistered,
-            &self.alice,
-            &self.bob,
-        ];
-        all.iter()
-            .any(|credential| header.contains(credential.as_str()))
+        let all = [&self.expense, &self.review, &self.unregistered, &self.alice, &self.bob];
+        all.iter().any(|credential| header.contains(credential.as_str()))
     }
 }
 
@@ -98,11 +88,7 @@ impl Issuer {
             "iat": self.now_s, "exp": self.now_s + TOKEN_TTL_S,
         });
         let encode = |text: String| URL_SAFE_NO_PAD.encode(text);
-        let signed = format!(
-            "{}.{}",
-            encode(header.to_string()),
-            encode(claims.to_string())
-        );
+        let signed = format!("{}.{}", encode(header.to_string()), encode(claims.to_string()));
         let signature = self.key.sign(signed.as_bytes()).to_bytes();
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
@@ -125,9 +111,7 @@ fn api_key(store: &mut ApiKeyStore, name: &str, now_ms: i64) -> Result<String, F
         ..IssueRequest::default()
     };
     let random = random().map_err(|error| Failure::error(&error))?;
-    let (key, _) = store
-        .issue(&request, now_ms, random)
-        .map_err(|error| Failure::error(&error))?;
+    let (key, _) = store.issue(&request, now_ms, random).map_err(|error| Failure::error(&error))?;
     Ok((*key).to_owned())
 }
 
@@ -146,9 +130,7 @@ mod tests {
         };
         let authenticator = Authenticator::new(settings).unwrap();
         let token = people.credential(Caller::Expense).unwrap();
-        let identity = authenticator
-            .authenticate(Presented::Bearer(token), 1_000_500)
-            .unwrap();
+        let identity = authenticator.authenticate(Presented::Bearer(token), 1_000_500).unwrap();
         assert_eq!(identity.subject.unwrap().id, "alice@example.com");
         assert_eq!(identity.agent.unwrap().id, "expense-report-v1");
     }

@@ -70,19 +70,12 @@ impl<'a> Player<'a> {
     /// No answer at all.
     pub(crate) async fn play(&mut self, step: &'static Step) -> Result<Played, Failure> {
         let seen = self.ask(step).await?;
-        let answered = matches!(step.ask, Ask::Approve)
-            .then(|| self.approval.clone())
-            .flatten();
+        let answered = matches!(step.ask, Ask::Approve).then(|| self.approval.clone()).flatten();
         if seen.approval.is_some() {
             self.approval.clone_from(&seen.approval);
         }
         let differences = differences(step, &seen);
-        Ok(Played {
-            step,
-            seen,
-            answered,
-            differences,
-        })
+        Ok(Played { step, seen, answered, differences })
     }
 
     /// The keys by which servers verify the enforcement point's assertions.
@@ -91,10 +84,7 @@ impl<'a> Player<'a> {
     /// No answer.
     pub(crate) async fn assertion_keys(&self) -> Result<(String, String), Failure> {
         let url = format!("{}/.well-known/jwks.json", self.mcp);
-        let answer = self
-            .http
-            .send(Method::GET, &url, None, &[], String::new())
-            .await?;
+        let answer = self.http.send(Method::GET, &url, None, &[], String::new()).await?;
         Ok((self.mcp.clone(), answer.body))
     }
 
@@ -106,15 +96,12 @@ impl<'a> Player<'a> {
                 let params = json!({
                     "protocolVersion": LEGACY, "capabilities": {}, "clientInfo": client,
                 });
-                self.mcp(server, Era::Legacy, "initialize", params, token)
-                    .await
+                self.mcp(server, Era::Legacy, "initialize", params, token).await
             }
             Ask::ListTools { server, era, .. } => {
                 self.mcp(server, era, "tools/list", json!({}), token).await
             }
-            Ask::CallTool {
-                tool, args, era, ..
-            } => {
+            Ask::CallTool { tool, args, era, .. } => {
                 let (server, name) = tool.split_once('/').unwrap_or_default();
                 let args: Value = serde_json::from_str(args)
                     .map_err(|error| Failure::failed(format!("the step's arguments: {error}")))?;
@@ -125,21 +112,17 @@ impl<'a> Player<'a> {
             Ask::Chat { model, stream, .. } => {
                 let message = json!({ "role": "user", "content": "What is the deploy key?" });
                 let body = json!({ "model": model, "stream": stream, "messages": [message] });
-                self.llm(Method::POST, "/chat/completions", body.to_string(), token)
-                    .await
+                self.llm(Method::POST, "/chat/completions", body.to_string(), token).await
             }
             Ask::ListModels { .. } => self.llm(Method::GET, "/models", String::new(), token).await,
             Ask::RawChat { body } => {
-                self.llm(Method::POST, "/chat/completions", body.to_owned(), token)
-                    .await
+                self.llm(Method::POST, "/chat/completions", body.to_owned(), token).await
             }
             Ask::RawMcp { server, body } => {
                 let url = format!("{}/mcp/{server}", self.mcp);
                 let version = [("mcp-protocol-version", LEGACY)];
-                let answer = self
-                    .http
-                    .send(Method::POST, &url, token, &version, body.to_owned())
-                    .await?;
+                let answer =
+                    self.http.send(Method::POST, &url, token, &version, body.to_owned()).await?;
                 Ok(answer.mcp())
             }
         }
@@ -154,11 +137,7 @@ impl<'a> Player<'a> {
         mut params: Value,
         token: Option<&str>,
     ) -> Result<Seen, Failure> {
-        let name = params
-            .get("name")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned();
+        let name = params.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
         let mut headers = match era {
             Era::Legacy if method == "initialize" => Vec::new(),
             Era::Legacy => vec![("mcp-protocol-version", LEGACY)],
@@ -178,10 +157,7 @@ impl<'a> Player<'a> {
         }
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let url = format!("{}/mcp/{server}", self.mcp);
-        let answer = self
-            .http
-            .send(Method::POST, &url, token, &headers, body.to_string())
-            .await?;
+        let answer = self.http.send(Method::POST, &url, token, &headers, body.to_string()).await?;
         Ok(answer.mcp())
     }
 
@@ -201,11 +177,7 @@ impl<'a> Player<'a> {
         let request = ResolveApprovalRequest {
             id: self.approval.clone().unwrap_or_default(),
             approve: true,
-            approver_token: self
-                .people
-                .credential(caller)
-                .unwrap_or_default()
-                .to_owned(),
+            approver_token: self.people.credential(caller).unwrap_or_default().to_owned(),
             reason: "as planned".to_owned(),
         };
         let mut seen = Seen::of(Effect::Allow);
@@ -217,14 +189,9 @@ impl<'a> Player<'a> {
             Err(status) => {
                 seen.effect = Effect::Deny;
                 let reason = status.metadata().get("lictor-reason");
-                let reason = reason
-                    .and_then(|value| value.to_str().ok())
-                    .unwrap_or_default();
+                let reason = reason.and_then(|value| value.to_str().ok()).unwrap_or_default();
                 // The message begins with the reason, for clients that show nothing else.
-                let message = status
-                    .message()
-                    .strip_prefix(reason)
-                    .unwrap_or(status.message());
+                let message = status.message().strip_prefix(reason).unwrap_or(status.message());
                 seen.message = message.trim_start_matches(": ").to_owned();
                 seen.reasons = vec![reason.to_owned()];
             }
@@ -239,15 +206,10 @@ fn differences(step: &Step, seen: &Seen) -> Vec<String> {
     let expect = step.expect;
     if seen.effect != expect.effect {
         let (wanted, got) = (expect.effect.as_str(), seen.effect.as_str());
-        found.push(format!(
-            "over the wire: expected {wanted}, got {got} {:?}",
-            seen.reasons
-        ));
+        found.push(format!("over the wire: expected {wanted}, got {got} {:?}", seen.reasons));
     } else if expect.effect != Effect::Allow && seen.reasons != expect.reasons {
         let (wanted, got) = (expect.reasons, &seen.reasons);
-        found.push(format!(
-            "over the wire: expected the reasons {wanted:?}, got {got:?}"
-        ));
+        found.push(format!("over the wire: expected the reasons {wanted:?}, got {got:?}"));
     }
     if expect.effect == Effect::Allow && seen.effect == Effect::Allow {
         found.extend(missing(step, seen));
@@ -263,20 +225,12 @@ fn differences(step: &Step, seen: &Seen) -> Vec<String> {
 /// What an allowed call should have brought and did not.
 fn missing(step: &Step, seen: &Seen) -> Option<String> {
     match step.ask {
-        Ask::ListTools { seen: wanted, .. } | Ask::ListModels { seen: wanted } => {
-            (seen.names != wanted).then(|| {
-                format!(
-                    "over the wire: expected the list {wanted:?}, got {:?}",
-                    seen.names
-                )
-            })
-        }
+        Ask::ListTools { seen: wanted, .. } | Ask::ListModels { seen: wanted } => (seen.names
+            != wanted)
+            .then(|| format!("over the wire: expected the list {wanted:?}, got {:?}", seen.names)),
         Ask::CallTool { shows, .. } | Ask::Chat { shows, .. } => {
             (!seen.text.contains(shows)).then(|| {
-                format!(
-                    "over the wire: expected an answer with `{shows}`, got `{}`",
-                    seen.text
-                )
+                format!("over the wire: expected an answer with `{shows}`, got `{}`", seen.text)
             })
         }
         Ask::Connect { .. } | Ask::Approve | Ask::RawMcp { .. } | Ask::RawChat { .. } => None,
@@ -289,22 +243,14 @@ mod tests {
     use super::*;
 
     fn step(wanted: Effect) -> &'static Step {
-        STEPS
-            .iter()
-            .find(|step| step.expect.effect == wanted && step.expect.decided)
-            .unwrap()
+        STEPS.iter().find(|step| step.expect.effect == wanted && step.expect.decided).unwrap()
     }
 
     #[test]
     fn another_effect_or_reason_is_a_difference() {
         let denied = step(Effect::Deny);
         let mut seen = Seen::of(Effect::Deny);
-        seen.reasons = denied
-            .expect
-            .reasons
-            .iter()
-            .map(|id| (*id).to_owned())
-            .collect();
+        seen.reasons = denied.expect.reasons.iter().map(|id| (*id).to_owned()).collect();
         assert_eq!(differences(denied, &seen), Vec::<String>::new());
         seen.reasons = vec!["no_permit".to_owned()];
         assert_eq!(differences(denied, &seen).len(), 1);

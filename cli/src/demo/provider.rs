@@ -24,9 +24,7 @@ impl Keys {
     }
 
     fn note(&self, headers: &HeaderMap) {
-        let value = headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok());
+        let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         self.locked().push(value.unwrap_or_default().to_owned());
     }
 
@@ -63,11 +61,7 @@ async fn chat(State(keys): State<Keys>, headers: HeaderMap, body: Bytes) -> Resp
         return StatusCode::BAD_REQUEST.into_response();
     };
     let model = request.get("model").cloned().unwrap_or_default();
-    if request.get("stream") == Some(&json!(true)) {
-        streamed(&model)
-    } else {
-        whole(&model)
-    }
+    if request.get("stream") == Some(&json!(true)) { streamed(&model) } else { whole(&model) }
 }
 
 fn whole(model: &Value) -> Response {
@@ -104,23 +98,12 @@ fn streamed(model: &Value) -> Response {
         });
         format!("data: {chunk}\n\n")
     };
-    let mut events = vec![chunk(
-        json!({ "role": "assistant", "content": "" }),
-        Value::Null,
-    )];
-    events.extend(
-        pieces
-            .iter()
-            .map(|piece| chunk(json!({ "content": piece }), Value::Null)),
-    );
+    let mut events = vec![chunk(json!({ "role": "assistant", "content": "" }), Value::Null)];
+    events.extend(pieces.iter().map(|piece| chunk(json!({ "content": piece }), Value::Null)));
     events.push(chunk(json!({}), json!("stop")));
     events.push("data: [DONE]\n\n".to_owned());
     let frames = stream::iter(events.into_iter().map(Ok::<_, Infallible>));
-    (
-        [(header::CONTENT_TYPE, "text/event-stream")],
-        Body::from_stream(frames),
-    )
-        .into_response()
+    ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(frames)).into_response()
 }
 
 #[cfg(test)]
@@ -137,12 +120,7 @@ mod tests {
         let whole: String = deltas
             .filter_map(|tail| serde_json::from_str::<Value>(&format!("{{{tail}")).ok())
             .filter_map(|chunk| {
-                Some(
-                    chunk
-                        .pointer("/choices/0/delta/content")?
-                        .as_str()?
-                        .to_owned(),
-                )
+                Some(chunk.pointer("/choices/0/delta/content")?.as_str()?.to_owned())
             })
             .collect();
         assert!(whole.contains(&secret()), "{whole}");

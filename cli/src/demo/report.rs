@@ -43,22 +43,12 @@ fn asked(step: &Step) -> String {
     match step.ask {
         Ask::Connect { server } => format!("MCP {LEGACY}: initialize {server}"),
         Ask::ListTools { server, era, .. } => format!("MCP {}: tools/list {server}", revision(era)),
-        Ask::CallTool {
-            tool, args, era, ..
-        } => {
+        Ask::CallTool { tool, args, era, .. } => {
             format!("MCP {}: tools/call {tool} {args}", revision(era))
         }
         Ask::Approve => "gRPC: ApprovalService.Resolve".to_owned(),
-        Ask::Chat {
-            model,
-            stream: false,
-            ..
-        } => format!("OpenAI: chat with {model}"),
-        Ask::Chat {
-            model,
-            stream: true,
-            ..
-        } => format!("OpenAI: streamed chat with {model}"),
+        Ask::Chat { model, stream: false, .. } => format!("OpenAI: chat with {model}"),
+        Ask::Chat { model, stream: true, .. } => format!("OpenAI: streamed chat with {model}"),
         Ask::ListModels { .. } => "OpenAI: list of models".to_owned(),
         Ask::RawMcp { server, body } => format!("to {server}, as it is: {body}"),
         Ask::RawChat { body } => format!("to the provider, as it is: {body}"),
@@ -112,11 +102,8 @@ fn look_closer(told: &Told<'_>) -> String {
     };
     let dir = folder.display();
     let mut text = format!("\n     Look closer:\n     lictor audit verify {dir}\n");
-    let session = told
-        .steps
-        .iter()
-        .map(|(_, evidence)| &evidence.session)
-        .find(|id| !id.is_empty());
+    let session =
+        told.steps.iter().map(|(_, evidence)| &evidence.session).find(|id| !id.is_empty());
     if let Some(session) = session {
         text.push_str(&format!("     lictor audit session {session} {dir}\n"));
     }
@@ -126,11 +113,7 @@ fn look_closer(told: &Told<'_>) -> String {
 fn step(number: usize, played: &Played, evidence: &Evidence, paint: Paint) -> String {
     let Played { step, seen, .. } = played;
     let fine = played.differences.is_empty() && evidence.differences.is_empty();
-    let mark = if fine {
-        paint.green("ok")
-    } else {
-        paint.red("NOT AS EXPECTED")
-    };
+    let mark = if fine { paint.green("ok") } else { paint.red("NOT AS EXPECTED") };
     let verdict = match seen.effect {
         Effect::Allow => paint.green("allow"),
         Effect::Deny => paint.red("deny"),
@@ -139,32 +122,19 @@ fn step(number: usize, played: &Played, evidence: &Evidence, paint: Paint) -> St
     let mut text = format!("\n{number:>3}  {}  {mark}\n", step.title);
     let mut line = |name: &str, value: String| {
         if !value.is_empty() {
-            text.push_str(&format!(
-                "     {}{value}\n",
-                paint.dim(&format!("{name:<9}"))
-            ));
+            text.push_str(&format!("     {}{value}\n", paint.dim(&format!("{name:<9}"))));
         }
     };
     line("who", step.caller.who().to_owned());
     line("asks", cut(&asked(step)));
     line("decision", format!("{verdict}{}", outcome(evidence)));
     if seen.effect != Effect::Allow {
-        line(
-            "told",
-            format!("{}: {}", seen.reasons.join(", "), cut(&seen.message)),
-        );
+        line("told", format!("{}: {}", seen.reasons.join(", "), cut(&seen.message)));
     }
     for spoke in &evidence.spoke {
         line("because", because(spoke));
     }
-    line(
-        "sees",
-        if seen.names.is_empty() {
-            String::new()
-        } else {
-            seen.names.join(", ")
-        },
-    );
+    line("sees", if seen.names.is_empty() { String::new() } else { seen.names.join(", ") });
     line("answer", cut(&seen.text));
     for difference in played.differences.iter().chain(&evidence.differences) {
         line("wrong", paint.red(difference));
@@ -257,10 +227,7 @@ fn closing(told: &Told<'_>, paint: Paint) -> String {
         );
         return format!("\n{}\n", paint.green(&text));
     }
-    let mut text = format!(
-        "\n{}\n",
-        paint.red(&format!("{} differences", told.differences.len()))
-    );
+    let mut text = format!("\n{}\n", paint.red(&format!("{} differences", told.differences.len())));
     for difference in told.differences {
         text.push_str(&format!("  - {difference}\n"));
     }
@@ -271,11 +238,8 @@ fn closing(told: &Told<'_>, paint: Paint) -> String {
 
 /// The same for programs.
 pub(crate) fn json(told: &Told<'_>) -> Value {
-    let steps: Vec<Value> = told
-        .steps
-        .iter()
-        .map(|(played, evidence)| json_step(played, evidence))
-        .collect();
+    let steps: Vec<Value> =
+        told.steps.iter().map(|(played, evidence)| json_step(played, evidence)).collect();
     json!({
         "ok": told.differences.is_empty(),
         "steps": steps,

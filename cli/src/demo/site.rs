@@ -77,11 +77,7 @@ impl Site {
         let people = People::new(now_ms)?;
         let (bundle_key, signed_by) = bundle(&root, parts, now_ms)?;
         write(create_public, &root.join("jwks.json"), &people.jwks)?;
-        write(
-            create_private,
-            &root.join("api-keys.json"),
-            &people.api_keys,
-        )?;
+        write(create_private, &root.join("api-keys.json"), &people.api_keys)?;
         let provider_key = random_text()?;
         write(create_private, &root.join("provider.key"), &provider_key)?;
         let (sightings, provider_keys) = (Sightings::default(), Keys::default());
@@ -138,9 +134,7 @@ impl Folder {
             return Err(Failure::usage(text).help("name a new folder for `--keep`"));
         }
         ensure_directory(path).map_err(|error| Failure::error(&error))?;
-        let path = path
-            .canonicalize()
-            .map_err(|error| io("use", path, error))?;
+        let path = path.canonicalize().map_err(|error| io("use", path, error))?;
         Ok(Self::Kept(path))
     }
 
@@ -157,16 +151,10 @@ impl Folder {
 fn bundle(root: &Path, parts: Vec<Part>, now_ms: i64) -> Result<(PathBuf, String), Failure> {
     let refused = |error: &dyn std::error::Error| Failure::failed(chain(error));
     let pair = keys::generate(Purpose::Bundle).map_err(|error| refused(&error))?;
-    let (private, public) = pair
-        .write_pair(&root.join("keys"))
-        .map_err(|error| refused(&error))?;
+    let (private, public) = pair.write_pair(&root.join("keys")).map_err(|error| refused(&error))?;
     let key = keys::load_signing(&private).map_err(|error| refused(&error))?;
     let files = compose(parts).map_err(|error| refused(&error))?;
-    let options = SignOptions {
-        scope: SCOPE.to_owned(),
-        iat_s: now_ms / 1_000,
-        exp_s: None,
-    };
+    let options = SignOptions { scope: SCOPE.to_owned(), iat_s: now_ms / 1_000, exp_s: None };
     let signed = sign(&files, &key, &options).map_err(|error| refused(&error))?;
     let path = root.join("bundle.tar.gz");
     std::fs::write(&path, pack(&signed)).map_err(|error| io("write", &path, error))?;
@@ -180,10 +168,7 @@ fn config(root: &Path, bundle_key: PathBuf, provider: SocketAddr, tools: SocketA
         key_env: None,
         key_file: Some(root.join("provider.key")),
     };
-    let server = |id: &str| ServerConfig {
-        id: id.to_owned(),
-        url: format!("http://{tools}/{id}"),
-    };
+    let server = |id: &str| ServerConfig { id: id.to_owned(), url: format!("http://{tools}/{id}") };
     let issuer = IssuerConfig {
         iss: ISSUER.to_owned(),
         aud: Audience::One(AUDIENCE.to_owned()),

@@ -71,33 +71,17 @@ pub(crate) enum Ask {
     /// MCP `initialize`.
     Connect { server: &'static str },
     /// MCP `tools/list`; exactly these tools are seen.
-    ListTools {
-        server: &'static str,
-        era: Era,
-        seen: &'static [&'static str],
-    },
+    ListTools { server: &'static str, era: Era, seen: &'static [&'static str] },
     /// MCP `tools/call`; an allowed one's answer holds `shows`.
-    CallTool {
-        tool: &'static str,
-        args: &'static str,
-        era: Era,
-        shows: &'static str,
-    },
+    CallTool { tool: &'static str, args: &'static str, era: Era, shows: &'static str },
     /// The answer of a person to the approval that was asked for last.
     Approve,
     /// An LLM chat; an allowed one's answer holds `shows`.
-    Chat {
-        model: &'static str,
-        stream: bool,
-        shows: &'static str,
-    },
+    Chat { model: &'static str, stream: bool, shows: &'static str },
     /// `/v1/models`; exactly these models are seen.
     ListModels { seen: &'static [&'static str] },
     /// A body for an MCP server as it is.
-    RawMcp {
-        server: &'static str,
-        body: &'static str,
-    },
+    RawMcp { server: &'static str, body: &'static str },
     /// A body for `/v1/chat/completions` as it is.
     RawChat { body: &'static str },
 }
@@ -131,86 +115,41 @@ pub(crate) struct Step {
 }
 
 const fn allow(reasons: &'static [&'static str]) -> Expect {
-    Expect {
-        effect: Effect::Allow,
-        reasons,
-        decided: true,
-    }
+    Expect { effect: Effect::Allow, reasons, decided: true }
 }
 
 const fn deny(reasons: &'static [&'static str]) -> Expect {
-    Expect {
-        effect: Effect::Deny,
-        reasons,
-        decided: true,
-    }
+    Expect { effect: Effect::Deny, reasons, decided: true }
 }
 
 const fn ask(reasons: &'static [&'static str]) -> Expect {
-    Expect {
-        effect: Effect::Ask,
-        reasons,
-        decided: true,
-    }
+    Expect { effect: Effect::Ask, reasons, decided: true }
 }
 
 /// Refused before the decision point is asked.
 const fn refuse(reasons: &'static [&'static str]) -> Expect {
-    Expect {
-        effect: Effect::Deny,
-        reasons,
-        decided: false,
-    }
+    Expect { effect: Effect::Deny, reasons, decided: false }
 }
 
 const fn expense(title: &'static str, ask: Ask, expect: Expect) -> Step {
-    Step {
-        story: Story::Expense,
-        title,
-        caller: Caller::Expense,
-        ask,
-        expect,
-    }
+    Step { story: Story::Expense, title, caller: Caller::Expense, ask, expect }
 }
 
 const fn review(title: &'static str, ask: Ask, expect: Expect) -> Step {
-    Step {
-        story: Story::Review,
-        title,
-        caller: Caller::Review,
-        ask,
-        expect,
-    }
+    Step { story: Story::Review, title, caller: Caller::Review, ask, expect }
 }
 
 const fn person(caller: Caller, title: &'static str, expect: Expect) -> Step {
-    Step {
-        story: Story::Expense,
-        title,
-        caller,
-        ask: Ask::Approve,
-        expect,
-    }
+    Step { story: Story::Expense, title, caller, ask: Ask::Approve, expect }
 }
 
 const fn door(caller: Caller, title: &'static str, ask: Ask, expect: Expect) -> Step {
-    Step {
-        story: Story::Door,
-        title,
-        caller,
-        ask,
-        expect,
-    }
+    Step { story: Story::Door, title, caller, ask, expect }
 }
 
 /// A tool call of the newer protocol.
 const fn call(tool: &'static str, args: &'static str, shows: &'static str) -> Ask {
-    Ask::CallTool {
-        tool,
-        args,
-        era: Era::Modern,
-        shows,
-    }
+    Ask::CallTool { tool, args, era: Era::Modern, shows }
 }
 
 const LARGE_REPORT: &str =
@@ -220,9 +159,7 @@ const LARGE_REPORT: &str =
 pub(crate) const STEPS: &[Step] = &[
     expense(
         "the agent connects to the accounting server",
-        Ask::Connect {
-            server: "accounting",
-        },
+        Ask::Connect { server: "accounting" },
         allow(&["expense.connect", "expense.grant.connect"]),
     ),
     expense(
@@ -265,11 +202,7 @@ pub(crate) const STEPS: &[Step] = &[
     ),
     expense(
         "another person's cost center is not its business",
-        call(
-            "accounting/get_employee_cost_center",
-            r#"{"employee_id":"bob@example.com"}"#,
-            "",
-        ),
+        call("accounting/get_employee_cost_center", r#"{"employee_id":"bob@example.com"}"#, ""),
         deny(&["expense.not_own_cost_center"]),
     ),
     expense(
@@ -280,28 +213,16 @@ pub(crate) const STEPS: &[Step] = &[
     person(
         Caller::Alice,
         "alice cannot consent to her own report",
-        Expect {
-            effect: Effect::Deny,
-            reasons: &["approval_refused"],
-            decided: false,
-        },
+        Expect { effect: Effect::Deny, reasons: &["approval_refused"], decided: false },
     ),
     person(
         Caller::Bob,
         "bob, her manager in the registry, consents",
-        Expect {
-            effect: Effect::Allow,
-            reasons: &[],
-            decided: false,
-        },
+        Expect { effect: Effect::Allow, reasons: &[], decided: false },
     ),
     expense(
         "the same call again is carried out",
-        call(
-            "accounting/create_expense_report",
-            LARGE_REPORT,
-            "report filed",
-        ),
+        call("accounting/create_expense_report", LARGE_REPORT, "report filed"),
         allow(&["expense.grant.tools", "expense.own_report"]),
     ),
     expense(
@@ -360,11 +281,7 @@ pub(crate) const STEPS: &[Step] = &[
     ),
     review(
         "it lists the open pull requests",
-        call(
-            "github/list_pull_requests",
-            r#"{"repository":"example/payments"}"#,
-            "#7",
-        ),
+        call("github/list_pull_requests", r#"{"repository":"example/payments"}"#, "#7"),
         allow(&["pr.grant.tools", "pr.read"]),
     ),
     review(
@@ -387,45 +304,27 @@ pub(crate) const STEPS: &[Step] = &[
     ),
     review(
         "deleting a branch is forbidden even when it is asked for by name",
-        call(
-            "github/delete_branch",
-            r#"{"repository":"example/payments","branch":"main"}"#,
-            "",
-        ),
+        call("github/delete_branch", r#"{"repository":"example/payments","branch":"main"}"#, ""),
         deny(&["pr.no_delete"]),
     ),
     review(
         "of the provider's three models it sees the one of its team",
-        Ask::ListModels {
-            seen: &["gpt-5-mini"],
-        },
+        Ask::ListModels { seen: &["gpt-5-mini"] },
         allow(&["pr.grant.provider", "pr.provider"]),
     ),
     review(
         "the model gives away a secret; it is masked before it arrives",
-        Ask::Chat {
-            model: "gpt-5-mini",
-            stream: false,
-            shows: "[secret masked]",
-        },
+        Ask::Chat { model: "gpt-5-mini", stream: false, shows: "[secret masked]" },
         allow(&["pr.grant.models", "pr.model"]),
     ),
     review(
         "the same as a stream: no chunk carries a part of the secret",
-        Ask::Chat {
-            model: "gpt-5-mini",
-            stream: true,
-            shows: "[secret masked]",
-        },
+        Ask::Chat { model: "gpt-5-mini", stream: true, shows: "[secret masked]" },
         allow(&["pr.grant.models", "pr.model"]),
     ),
     review(
         "a larger model is not the team's",
-        Ask::Chat {
-            model: "gpt-5",
-            stream: false,
-            shows: "",
-        },
+        Ask::Chat { model: "gpt-5", stream: false, shows: "" },
         deny(&["pr.model_not_allowed"]),
     ),
     door(
@@ -477,11 +376,7 @@ mod tests {
         for step in STEPS {
             assert!(step.expect.reasons.is_sorted(), "{}", step.title);
             let refused = step.expect.effect != Effect::Allow;
-            assert!(
-                !refused || !step.expect.reasons.is_empty(),
-                "{}",
-                step.title
-            );
+            assert!(!refused || !step.expect.reasons.is_empty(), "{}", step.title);
         }
     }
 

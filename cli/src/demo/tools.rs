@@ -21,32 +21,12 @@ pub(crate) const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 
 /// Server, tool, description. `export_ledger` is in nobody's bundle.
 const TOOLS: [(&str, &str, &str); 8] = [
-    (
-        "accounting",
-        "receipt_ocr",
-        "Reads a receipt's image and returns its text",
-    ),
-    (
-        "accounting",
-        "get_employee_cost_center",
-        "Returns the cost center of one employee",
-    ),
-    (
-        "accounting",
-        "create_expense_report",
-        "Files an expense report, amount in euros",
-    ),
-    (
-        "accounting",
-        "send_notification",
-        "Sends a message to one person",
-    ),
+    ("accounting", "receipt_ocr", "Reads a receipt's image and returns its text"),
+    ("accounting", "get_employee_cost_center", "Returns the cost center of one employee"),
+    ("accounting", "create_expense_report", "Files an expense report, amount in euros"),
+    ("accounting", "send_notification", "Sends a message to one person"),
     ("accounting", "export_ledger", "Exports the whole ledger"),
-    (
-        "github",
-        "list_pull_requests",
-        "Lists the open pull requests of a repository",
-    ),
+    ("github", "list_pull_requests", "Lists the open pull requests of a repository"),
     ("github", "add_review_comment", "Comments on a pull request"),
     ("github", "delete_branch", "Deletes a branch"),
 ];
@@ -82,9 +62,7 @@ impl Sightings {
 
 /// Both servers, at `/<server>`.
 pub(crate) fn router(sightings: Sightings) -> Router {
-    Router::new()
-        .route("/{server}", post(message))
-        .with_state(sightings)
+    Router::new().route("/{server}", post(message)).with_state(sightings)
 }
 
 async fn message(
@@ -97,11 +75,7 @@ async fn message(
         return StatusCode::BAD_REQUEST.into_response();
     };
     let text = |pointer: &str| {
-        request
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
+        request.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
     };
     let (method, tool) = (text("/method"), text("/params/name"));
     sightings.locked().push(Sighting {
@@ -114,10 +88,7 @@ async fn message(
         return StatusCode::ACCEPTED.into_response();
     };
     let modern = header_text(&headers, "mcp-protocol-version") == MODERN;
-    let arguments = request
-        .pointer("/params/arguments")
-        .cloned()
-        .unwrap_or_default();
+    let arguments = request.pointer("/params/arguments").cloned().unwrap_or_default();
     let answer = match answer(&server, &method, &tool, &arguments, modern) {
         Some(result) => json!({ "jsonrpc": "2.0", "id": id, "result": result }),
         None => {
@@ -129,11 +100,7 @@ async fn message(
 }
 
 fn header_text(headers: &HeaderMap, name: &str) -> String {
-    headers
-        .get(name)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
-        .to_owned()
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
 }
 
 fn answer(server: &str, method: &str, tool: &str, args: &Value, modern: bool) -> Option<Value> {
@@ -202,11 +169,7 @@ fn run(server: &str, tool: &str, args: &Value) -> Option<String> {
 }
 
 fn cost_center(employee: &str) -> String {
-    let known = BTreeMap::from([
-        ("\"alice@example.com\"", "CC-1042"),
-        ("\"bob@example.com\"", "CC-1042"),
-    ]);
-    known
-        .get(employee)
-        .map_or_else(|| "unknown".to_owned(), |center| (*center).to_owned())
+    let known =
+        BTreeMap::from([("\"alice@example.com\"", "CC-1042"), ("\"bob@example.com\"", "CC-1042")]);
+    known.get(employee).map_or_else(|| "unknown".to_owned(), |center| (*center).to_owned())
 }

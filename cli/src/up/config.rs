@@ -77,11 +77,7 @@ impl Config {
 fn place(text: &str, at: usize) -> (usize, usize) {
     let before = text.get(..at.min(text.len())).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
-    let column = before
-        .rsplit('\n')
-        .next()
-        .map_or(0, |tail| tail.chars().count())
-        + 1;
+    let column = before.rsplit('\n').next().map_or(0, |tail| tail.chars().count()) + 1;
     (line, column)
 }
 
@@ -116,15 +112,9 @@ servers = [{ id = "accounting", url = "http://127.0.0.1:9000/mcp" }]
     #[test]
     fn an_unknown_key_is_an_error_with_its_place() {
         let text = refused("[pdp]\n  lisetn = \"127.0.0.1:1\"\n");
-        assert!(
-            text.contains("lictor.toml:2:3:") && text.contains("`lisetn`"),
-            "{text}"
-        );
+        assert!(text.contains("lictor.toml:2:3:") && text.contains("`lisetn`"), "{text}");
         let text = refused("[pep_mpc]\n");
-        assert!(
-            text.contains("lictor.toml:1:2:") && text.contains("`pep_mpc`"),
-            "{text}"
-        );
+        assert!(text.contains("lictor.toml:1:2:") && text.contains("`pep_mpc`"), "{text}");
         let text =
             refused("[pep_http]\nupstreams = [{id = 'a', base_url = 'http://h', kye = 'x'}]\n");
         assert!(text.contains(":2:") && text.contains("`kye`"), "{text}");
@@ -136,10 +126,7 @@ servers = [{ id = "accounting", url = "http://127.0.0.1:9000/mcp" }]
         let printed = config.to_toml().unwrap();
         let again = Config::parse("printed", &printed).unwrap();
         assert_eq!(again.to_toml().unwrap(), printed);
-        assert!(
-            printed.contains("poll_ms = "),
-            "defaults are shown: {printed}"
-        );
+        assert!(printed.contains("poll_ms = "), "defaults are shown: {printed}");
     }
 
     #[test]
@@ -147,17 +134,9 @@ servers = [{ id = "accounting", url = "http://127.0.0.1:9000/mcp" }]
         let mut config = Config::parse("lictor.toml", WHOLE).unwrap();
         config.take_paths_from(Path::new("/srv/lictor"));
         assert_eq!(config.pdp.bundle, Path::new("/srv/lictor/bundle.tar.gz"));
-        assert_eq!(
-            config.pdp.trust_keys,
-            [Path::new("/srv/lictor/keys/bundle.pub")]
-        );
+        assert_eq!(config.pdp.trust_keys, [Path::new("/srv/lictor/keys/bundle.pub")]);
         assert_eq!(config.audit.dir, Path::new("/srv/lictor/audit"));
-        let jwks = config
-            .identity
-            .issuers
-            .first()
-            .map(|issuer| issuer.jwks.clone())
-            .unwrap();
+        let jwks = config.identity.issuers.first().map(|issuer| issuer.jwks.clone()).unwrap();
         assert_eq!(jwks, Path::new("/srv/lictor/jwks.json"));
         let keys = config.identity.api_keys.unwrap();
         assert_eq!(keys, Path::new("/etc/lictor/api-keys.json"));

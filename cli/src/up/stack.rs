@@ -94,22 +94,9 @@ impl Stack {
         let pdp = server::start(config.pdp, &config.audit, Some(approver), clock).await;
         let pdp = pdp.map_err(|error| Failure::failed(format!("decision point: {error:#}")))?;
         let (ended_tx, ended) = mpsc::unbounded_channel();
-        let addresses = Addresses {
-            pdp: pdp.address(),
-            pep_http: None,
-            pep_mcp: None,
-        };
-        let mut stack = Self {
-            pdp,
-            peps: Vec::new(),
-            addresses,
-            ended_tx,
-            ended,
-        };
-        match stack
-            .start_peps(&shared, config.pep_http, config.pep_mcp)
-            .await
-        {
+        let addresses = Addresses { pdp: pdp.address(), pep_http: None, pep_mcp: None };
+        let mut stack = Self { pdp, peps: Vec::new(), addresses, ended_tx, ended };
+        match stack.start_peps(&shared, config.pep_http, config.pep_mcp).await {
             Ok(()) => Ok(stack),
             Err(failure) => {
                 // The failure that is told is the first one.
@@ -150,14 +137,9 @@ impl Stack {
             abilities: lictor_pep_http::ABILITIES,
             budget_ms: 0,
         };
-        let deps = lictor_pep_http::Deps {
-            parts,
-            durability: shared.audit.durability,
-        };
+        let deps = lictor_pep_http::Deps { parts, durability: shared.audit.durability };
         self.addresses.pep_http = Some(address);
-        self.run(HTTP, audit, |stopped| {
-            lictor_pep_http::serve(config, deps, listener, stopped)
-        });
+        self.run(HTTP, audit, |stopped| lictor_pep_http::serve(config, deps, listener, stopped));
         Ok(())
     }
 
@@ -168,15 +150,9 @@ impl Stack {
     ) -> Result<(), Failure> {
         let (listener, address) = listen(MCP, config.listen).await?;
         let config = known_address(config, address, &shared.settings);
-        let keys_dir = config
-            .state_dir
-            .clone()
-            .unwrap_or_else(|| shared.state_dir.join(MCP));
+        let keys_dir = config.state_dir.clone().unwrap_or_else(|| shared.state_dir.join(MCP));
         let audit = shared.log(MCP, &keys_dir)?;
-        let issuer = config
-            .public_url
-            .clone()
-            .unwrap_or_else(|| format!("http://{address}"));
+        let issuer = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
         let minter = setup::minter(&keys_dir, &issuer).map_err(|error| Failure::error(&error))?;
         let deps = lictor_pep_mcp::Deps {
             decide: self.decide(MCP),
@@ -187,17 +163,12 @@ impl Stack {
             clock: shared.clock.clone(),
         };
         self.addresses.pep_mcp = Some(address);
-        self.run(MCP, audit, |stopped| {
-            lictor_pep_mcp::serve(config, deps, listener, stopped)
-        });
+        self.run(MCP, audit, |stopped| lictor_pep_mcp::serve(config, deps, listener, stopped));
         Ok(())
     }
 
     fn decide(&self, name: &str) -> Arc<dyn Decide> {
-        Arc::new(PeerHandle::new(
-            Arc::clone(self.pdp.pdp()),
-            Peer::new(name, &[Role::Pep]),
-        ))
+        Arc::new(PeerHandle::new(Arc::clone(self.pdp.pdp()), Peer::new(name, &[Role::Pep])))
     }
 
     /// Runs one enforcement point until it is told to stop, and says if it ends before.
@@ -218,9 +189,7 @@ impl Stack {
             if *asked.borrow() && result.is_ok() {
                 return;
             }
-            let why = result
-                .err()
-                .map_or_else(|| "it ended".to_owned(), |error| chain(&error));
+            let why = result.err().map_or_else(|| "it ended".to_owned(), |error| chain(&error));
             // Nobody listens any more only when everything is stopping anyway.
             drop(ended.send(Failure::failed(format!("{name}: {why}"))));
         });
@@ -235,10 +204,7 @@ impl Stack {
     /// Resolves when a part ends that was not told to.
     pub(crate) async fn broken(&mut self) -> Failure {
         // The stack holds a sender itself, so the channel never closes.
-        self.ended
-            .recv()
-            .await
-            .unwrap_or_else(|| Failure::failed("a part ended"))
+        self.ended.recv().await.unwrap_or_else(|| Failure::failed("a part ended"))
     }
 
     /// Stops in the order of the calls: enforcement points take no more and answer what
@@ -253,14 +219,10 @@ impl Stack {
         let mut failed = None;
         for pep in self.peps {
             if pep.task.await.is_err() {
-                failed = Some(Failure::failed(
-                    "an enforcement point failed while stopping",
-                ));
+                failed = Some(Failure::failed("an enforcement point failed while stopping"));
             }
             if let Err(error) = pep.audit.close(reason).await {
-                failed = Some(Failure::failed(format!(
-                    "an audit log is not closed: {error}"
-                )));
+                failed = Some(Failure::failed(format!("an audit log is not closed: {error}")));
             }
         }
         self.pdp.stop(reason).await;

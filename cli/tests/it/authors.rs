@@ -5,30 +5,18 @@ use crate::run::Bench;
 #[test]
 fn a_new_bundle_passes_its_own_tests() {
     let bench = Bench::new();
-    let made = bench
-        .run(&["init", "my-policies", "--format", "json"])
-        .code(0)
-        .json();
+    let made = bench.run(&["init", "my-policies", "--format", "json"]).code(0).json();
     assert_eq!(made["name"], "my-policies");
     bench.run(&["check", "my-policies"]).code(0);
-    let tested = bench
-        .run(&["test", "my-policies", "--format", "json"])
-        .code(0)
-        .json();
-    assert_eq!(
-        (&tested["failed"], &tested["valid"]),
-        (&0.into(), &true.into())
-    );
+    let tested = bench.run(&["test", "my-policies", "--format", "json"]).code(0).json();
+    assert_eq!((&tested["failed"], &tested["valid"]), (&0.into(), &true.into()));
     let kinds: Vec<&str> = tested["tests"]
         .as_array()
         .unwrap()
         .iter()
         .map(|test| test["kind"].as_str().unwrap())
         .collect();
-    assert!(
-        kinds.contains(&"rego") && kinds.contains(&"case"),
-        "{kinds:?}"
-    );
+    assert!(kinds.contains(&"rego") && kinds.contains(&"case"), "{kinds:?}");
 }
 
 #[test]
@@ -48,49 +36,26 @@ fn everything_wrong_is_reported_at_once_with_its_place() {
         "allow if {\n\t_tool(\"search\")",
         "alow if {\n\t_tool(\"search\")",
     );
-    bench.write(
-        "b/rego/tickets/broken.rego",
-        "package lictor.tickets\n\nallow if {\n\tx =\n}\n",
-    );
+    bench.write("b/rego/tickets/broken.rego", "package lictor.tickets\n\nallow if {\n\tx =\n}\n");
     bench.edit("b/cedar/tickets.cedar", "tickets/search", "tickets/serach");
-    bench.write(
-        "b/cases/wrong.yaml",
-        "cases:\n  - name: x\n    expect: {effect: maybe}\n",
-    );
-    let checked = bench
-        .run(&["check", "b", "--format", "json"])
-        .code(5)
-        .json();
+    bench.write("b/cases/wrong.yaml", "cases:\n  - name: x\n    expect: {effect: maybe}\n");
+    let checked = bench.run(&["check", "b", "--format", "json"]).code(5).json();
     assert_eq!(checked["ok"], false);
     let found = checked["diagnostics"].as_array().unwrap();
     let place = |file: &str| {
-        let problem = found
-            .iter()
-            .find(|d| d["file"] == file && d["level"] == "error");
+        let problem = found.iter().find(|d| d["file"] == file && d["level"] == "error");
         let problem = problem.unwrap_or_else(|| panic!("nothing about {file} in {found:#?}"));
-        (
-            problem["line"].as_u64().unwrap(),
-            problem["col"].as_u64().unwrap(),
-        )
+        (problem["line"].as_u64().unwrap(), problem["col"].as_u64().unwrap())
     };
     assert_eq!(place("rego/tickets/tickets.rego"), (5, 1));
     assert_eq!(place("rego/tickets/broken.rego").0, 4);
     assert_eq!(place("cedar/tickets.cedar"), (8, 5));
     assert_eq!(place("cases/wrong.yaml"), (0, 0));
     let pretty = bench.run(&["check", "b"]).code(5).out;
-    assert!(
-        pretty.contains("b/rego/tickets/tickets.rego:5:1: error[rego_rule]"),
-        "{pretty}"
-    );
+    assert!(pretty.contains("b/rego/tickets/tickets.rego:5:1: error[rego_rule]"), "{pretty}");
     assert!(pretty.contains("5 | alow if {\n  | ^^^^"), "{pretty}");
-    let sarif = bench
-        .run(&["check", "b", "--format", "sarif"])
-        .code(5)
-        .json();
-    assert_eq!(
-        sarif["runs"][0]["results"].as_array().unwrap().len(),
-        found.len()
-    );
+    let sarif = bench.run(&["check", "b", "--format", "sarif"]).code(5).json();
+    assert_eq!(sarif["runs"][0]["results"].as_array().unwrap().len(), found.len());
     for command in ["test", "inspect"] {
         let code = if command == "test" { 5 } else { 0 };
         bench.run(&[command, "b"]).code(code);
@@ -105,16 +70,10 @@ fn a_bundle_that_cannot_be_read_is_another_failure_than_an_invalid_one() {
     bench.run(&["check", "nowhere"]).code(1);
     bench.run(&["check"]).code(2);
     bench.write("b/.manifest", "{}");
-    let checked = bench
-        .run(&["check", "b", "--format", "json"])
-        .code(5)
-        .json();
+    let checked = bench.run(&["check", "b", "--format", "json"]).code(5).json();
     assert_eq!(checked["diagnostics"][0]["code"], "bundle_manifest_invalid");
     bench.write("b/other.txt", "x");
-    let checked = bench
-        .run(&["check", "b", "--format", "json"])
-        .code(5)
-        .json();
+    let checked = bench.run(&["check", "b", "--format", "json"]).code(5).json();
     assert_eq!(checked["diagnostics"][0]["code"], "bundle_extra_file");
 }
 
@@ -158,50 +117,25 @@ fn a_failed_test_shows_the_difference_and_why() {
         .unwrap()
         .iter()
         .find(|test| test["kind"] == "case" && test["status"] == "fail");
-    assert_eq!(
-        failed.unwrap()["decision"]["reasons"][0]["id"],
-        "tickets.delete"
-    );
+    assert_eq!(failed.unwrap()["decision"]["reasons"][0]["id"], "tickets.delete");
     let junit = bench.run(&["test", "b", "--format", "junit"]).code(6).out;
-    assert!(
-        junit.contains("failures=\"2\"") && junit.contains("<failure message="),
-        "{junit}"
-    );
+    assert!(junit.contains("failures=\"2\"") && junit.contains("<failure message="), "{junit}");
     // A rule that is taken out is noticed too.
     let bench = Bench::with_bundle();
-    bench.edit(
-        "b/rego/tickets/tickets.rego",
-        "priority == \"high\"",
-        "priority == \"never\"",
-    );
+    bench.edit("b/rego/tickets/tickets.rego", "priority == \"high\"", "priority == \"never\"");
     bench.run(&["test", "b"]).code(6);
 }
 
 #[test]
 fn tests_are_chosen_by_name_and_none_is_said_loudly() {
     let bench = Bench::with_bundle();
-    let one = bench
-        .run(&[
-            "test",
-            "b",
-            "--run",
-            "deleting is denied",
-            "--format",
-            "json",
-        ])
-        .code(0)
-        .json();
+    let one =
+        bench.run(&["test", "b", "--run", "deleting is denied", "--format", "json"]).code(0).json();
     assert_eq!(one["passed"], 1);
     let none = bench.run(&["test", "b", "--run", "no such test"]).code(0);
-    assert!(
-        none.err.contains("nothing was tested") && none.out.contains("NO TESTS"),
-        "{none:?}"
-    );
+    assert!(none.err.contains("nothing was tested") && none.out.contains("NO TESTS"), "{none:?}");
     bench.run(&["test", "b", "--run", "("]).code(2);
-    let by_one = bench
-        .run(&["test", "b", "--jobs", "1", "--format", "json"])
-        .code(0)
-        .json();
+    let by_one = bench.run(&["test", "b", "--jobs", "1", "--format", "json"]).code(0).json();
     assert_eq!(
         by_one["passed"],
         bench.run(&["test", "b", "--format", "json"]).code(0).json()["passed"]
@@ -211,34 +145,21 @@ fn tests_are_chosen_by_name_and_none_is_said_loudly() {
 #[test]
 fn a_threshold_of_coverage_is_held() {
     let bench = Bench::with_bundle();
-    let tested = bench
-        .run(&["test", "b", "--coverage", "--format", "json"])
-        .code(0)
-        .json();
+    let tested = bench.run(&["test", "b", "--coverage", "--format", "json"]).code(0).json();
     let percent = tested["coverage"]["percent"].as_f64().unwrap();
     assert!(percent > 0.0 && percent < 100.0, "{percent}");
-    bench
-        .run(&["test", "b", "--coverage", "--threshold", "0"])
-        .code(0);
-    bench
-        .run(&["test", "b", "--coverage", "--threshold", "100"])
-        .code(6);
+    bench.run(&["test", "b", "--coverage", "--threshold", "0"]).code(0);
+    bench.run(&["test", "b", "--coverage", "--threshold", "100"]).code(6);
     bench.run(&["test", "b", "--threshold", "100"]).code(2);
 }
 
 #[test]
 fn schemas_are_printed() {
     let bench = Bench::with_bundle();
-    assert_eq!(
-        bench.run(&["schema", "registry"]).code(0).json()["title"],
-        "Registry"
-    );
+    assert_eq!(bench.run(&["schema", "registry"]).code(0).json()["title"], "Registry");
     assert!(bench.run(&["schema", "call"]).code(0).json().is_object());
     let cedar = bench.run(&["schema", "cedar", "-b", "b"]).code(0).out;
-    assert!(
-        cedar.contains("tickets/close") && cedar.contains("entity"),
-        "{cedar}"
-    );
+    assert!(cedar.contains("tickets/close") && cedar.contains("entity"), "{cedar}");
     bench.run(&["schema", "cedar"]).code(2);
     bench.run(&["schema", "nothing"]).code(2);
 }
@@ -247,10 +168,7 @@ fn schemas_are_printed() {
 fn help_and_versions_are_data_and_mistakes_are_usage() {
     let bench = Bench::new();
     let help = bench.run(&["--help"]).code(0);
-    assert!(
-        help.out.contains("Exit codes") && help.err.is_empty(),
-        "{help:?}"
-    );
+    assert!(help.out.contains("Exit codes") && help.err.is_empty(), "{help:?}");
     assert!(bench.run(&["--version"]).code(0).out.starts_with("lictor "));
     bench.run(&["nonsense"]).code(2);
     bench.run(&[]).code(2);

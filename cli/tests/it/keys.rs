@@ -7,18 +7,9 @@ use crate::run::Bench;
 #[test]
 fn a_private_key_is_for_its_owner_alone_and_never_overwritten() {
     let bench = Bench::new();
-    for purpose in [
-        "bundle",
-        "audit",
-        "assertion",
-        "session",
-        "approval",
-        "provenance",
-    ] {
-        let made = bench
-            .run(&["keys", "new", purpose, "-o", "k", "--format", "json"])
-            .code(0)
-            .json();
+    for purpose in ["bundle", "audit", "assertion", "session", "approval", "provenance"] {
+        let made =
+            bench.run(&["keys", "new", purpose, "-o", "k", "--format", "json"]).code(0).json();
         assert_eq!(made["purpose"], purpose);
         let mode = std::fs::metadata(bench.path(&format!("k/{purpose}.key")))
             .unwrap()
@@ -35,11 +26,8 @@ fn a_private_key_is_for_its_owner_alone_and_never_overwritten() {
         bench.run(&["keys", "public", "k/bundle.key"]).code(0).out,
         bench.read("k/bundle.pub")
     );
-    std::fs::set_permissions(
-        bench.path("k/bundle.key"),
-        std::fs::Permissions::from_mode(0o644),
-    )
-    .unwrap();
+    std::fs::set_permissions(bench.path("k/bundle.key"), std::fs::Permissions::from_mode(0o644))
+        .unwrap();
     let open = bench.run(&["keys", "public", "k/bundle.key"]).code(1);
     assert!(open.err.contains("chmod 600"), "{open:?}");
 }
@@ -65,43 +53,22 @@ fn an_api_key_is_shown_once_and_stored_as_a_hash() {
     let key = issued.out.trim();
     assert_eq!(issued.out.lines().count(), 1);
     assert!(key.len() > 40 && !bench.read("keys.json").contains(key) && !issued.err.contains(key));
-    let mode = std::fs::metadata(bench.path("keys.json"))
-        .unwrap()
-        .permissions()
-        .mode();
+    let mode = std::fs::metadata(bench.path("keys.json")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let listed = bench
-        .run(&["keys", "list", "--store", "keys.json", "--format", "json"])
-        .code(0)
-        .json();
+    let listed =
+        bench.run(&["keys", "list", "--store", "keys.json", "--format", "json"]).code(0).json();
     let mara = &listed["keys"][0];
     assert_eq!(
         (&mara["id"], &mara["subject"], &mara["state"]),
-        (
-            &"mara".into(),
-            &"user:mara@example.com".into(),
-            &"active".into()
-        )
+        (&"mara".into(), &"user:mara@example.com".into(), &"active".into())
     );
     assert_eq!(mara["roles"], serde_json::json!(["approver"]));
     let again = bench.run(&issue).code(1);
     assert!(again.err.contains("is taken"), "{again:?}");
-    bench
-        .run(&["keys", "revoke", "mara", "--store", "keys.json"])
-        .code(0);
-    assert!(
-        bench
-            .run(&["keys", "list", "--store", "keys.json"])
-            .code(0)
-            .out
-            .contains("revoked")
-    );
-    bench
-        .run(&["keys", "revoke", "nobody", "--store", "keys.json"])
-        .code(1);
-    bench
-        .run(&["keys", "list", "--store", "nowhere.json"])
-        .code(1);
+    bench.run(&["keys", "revoke", "mara", "--store", "keys.json"]).code(0);
+    assert!(bench.run(&["keys", "list", "--store", "keys.json"]).code(0).out.contains("revoked"));
+    bench.run(&["keys", "revoke", "nobody", "--store", "keys.json"]).code(1);
+    bench.run(&["keys", "list", "--store", "nowhere.json"]).code(1);
 }
 
 #[test]
@@ -118,11 +85,6 @@ fn keys_that_could_not_be_meant_are_refused() {
     issue(&["--role", "king"]).code(2);
     issue(&["--expires", "2001-01-01T00:00:00Z"]).code(1);
     assert!(!bench.path("keys.json").exists());
-    let key = issue(&["--agent", "bot", "--format", "json"])
-        .code(0)
-        .json();
-    assert!(
-        key["key"].is_string() && key["agent"] == "agent:bot",
-        "{key}"
-    );
+    let key = issue(&["--agent", "bot", "--format", "json"]).code(0).json();
+    assert!(key["key"].is_string() && key["agent"] == "agent:bot", "{key}");
 }

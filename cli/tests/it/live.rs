@@ -43,10 +43,7 @@ impl Live {
         let key = bench.run(&issue).code(0).out;
         bench.write("mara", &key);
         let store = ApiKeyStore::from_json(bench.read("keys.json").as_bytes()).unwrap();
-        let settings = Settings {
-            api_keys: Some(store),
-            ..Settings::default()
-        };
+        let settings = Settings { api_keys: Some(store), ..Settings::default() };
         let socket = bench.path("pdp.sock");
         let config = PdpConfig {
             listen: "127.0.0.1:0".parse().unwrap(),
@@ -56,23 +53,14 @@ impl Live {
             insecure_dev: true,
             ..PdpConfig::default()
         };
-        let audit = AuditConfig {
-            dir: bench.path("audit"),
-            ..AuditConfig::default()
-        };
+        let audit = AuditConfig { dir: bench.path("audit"), ..AuditConfig::default() };
         let runtime = Runtime::new().unwrap();
         let approver = Authenticator::new(settings).unwrap();
         let started = server::start(config, &audit, Some(approver), Clock::system());
         let running = runtime.block_on(started).unwrap();
         let url = format!("http://{}", running.address());
         let socket = format!("unix:{}", socket.display());
-        Self {
-            bench,
-            runtime,
-            running: Some(running),
-            url,
-            socket,
-        }
+        Self { bench, runtime, running: Some(running), url, socket }
     }
 
     /// Asks as an enforcement point does.
@@ -96,29 +84,18 @@ impl Live {
 #[test]
 fn the_status_needs_a_credential_or_the_socket() {
     let live = Live::start();
-    let by_socket = live
-        .bench
-        .run(&["status", "--pdp", &live.socket, "--format", "json"])
-        .code(0)
-        .json();
+    let by_socket =
+        live.bench.run(&["status", "--pdp", &live.socket, "--format", "json"]).code(0).json();
     assert_eq!(by_socket["ready"], true);
     assert_eq!(by_socket["bundles"][0]["live"]["name"], "b");
     assert_eq!(by_socket["bundles"][0]["trust"], "unsigned");
     let token = ["--pdp-token-file", "state/operator.token"];
-    let pretty = live
-        .bench
-        .run(&[&["status", "--pdp", &live.url][..], &token].concat())
-        .code(0);
-    assert!(
-        pretty.out.contains("ready") && pretty.out.contains("b version 1"),
-        "{pretty:?}"
-    );
+    let pretty = live.bench.run(&[&["status", "--pdp", &live.url][..], &token].concat()).code(0);
+    assert!(pretty.out.contains("ready") && pretty.out.contains("b version 1"), "{pretty:?}");
     let nobody = live.bench.run(&["status", "--pdp", &live.url]).code(1);
     assert!(nobody.err.contains("--pdp-token-file"), "{nobody:?}");
     live.bench.write("forged", &"x".repeat(64));
-    live.bench
-        .run(&["status", "--pdp", &live.url, "--pdp-token-file", "forged"])
-        .code(1);
+    live.bench.run(&["status", "--pdp", &live.url, "--pdp-token-file", "forged"]).code(1);
 }
 
 #[test]
@@ -129,32 +106,19 @@ fn a_dry_run_is_for_operators_and_leaves_nothing_behind() {
         args.extend(more);
         live.bench.run_with(&args, input)
     };
-    let asked = decide(&["--token-file", "state/operator.token"], HIGH)
-        .code(4)
-        .json();
+    let asked = decide(&["--token-file", "state/operator.token"], HIGH).code(4).json();
     assert_eq!(
         (&asked["dry_run"], &asked["reasons"][0]["id"]),
         (&true.into(), &"tickets.high_priority".into())
     );
     let low = HIGH.replace("high", "low");
     decide(&["--pdp-token-file", "state/operator.token"], &low).code(0);
-    decide(
-        &["--pdp-token-file", "state/operator.token"],
-        &HIGH.replace("close", "delete"),
-    )
-    .code(3);
+    decide(&["--pdp-token-file", "state/operator.token"], &HIGH.replace("close", "delete")).code(3);
     decide(&["--pdp-token-file", "state/pep.token"], HIGH).code(1);
     decide(&[], HIGH).code(1);
     let none = live
         .bench
-        .run(&[
-            "approvals",
-            "list",
-            "--pdp",
-            &live.socket,
-            "--format",
-            "json",
-        ])
+        .run(&["approvals", "list", "--pdp", &live.socket, "--format", "json"])
         .code(0)
         .json();
     assert_eq!(none["approvals"], serde_json::json!([]));
@@ -164,29 +128,13 @@ fn a_dry_run_is_for_operators_and_leaves_nothing_behind() {
 fn what_waits_is_listed_approved_and_told() {
     let mut live = Live::start();
     let asked = live.decide("0192f0c1-2345-7000-8000-000000000001");
-    let id = asked
-        .approval
-        .unwrap_or_else(|| panic!("{asked:?}", asked = asked.reasons))
-        .id;
+    let id = asked.approval.unwrap_or_else(|| panic!("{asked:?}", asked = asked.reasons)).id;
     let list = ["approvals", "list", "--pdp", live.socket.as_str()];
-    let listed = live
-        .bench
-        .run(&[&list[..], &["--format", "json"]].concat())
-        .code(0)
-        .json();
+    let listed = live.bench.run(&[&list[..], &["--format", "json"]].concat()).code(0).json();
     let record = &listed["approvals"][0];
-    assert_eq!(
-        (&record["id"], &record["state"]),
-        (&id.clone().into(), &"pending".into())
-    );
+    assert_eq!((&record["id"], &record["state"]), (&id.clone().into(), &"pending".into()));
     assert_eq!(record["approvers"], serde_json::json!(["mara@example.com"]));
-    assert!(
-        live.bench
-            .run(&list)
-            .code(0)
-            .out
-            .contains("helpdesk-v1 for alice@example.com")
-    );
+    assert!(live.bench.run(&list).code(0).out.contains("helpdesk-v1 for alice@example.com"));
     // Nobody approves without a credential of their own.
     live.bench.write("nobody", "not-a-credential-of-anybody\n");
     let approve = |token: &str| {
@@ -204,12 +152,7 @@ fn what_waits_is_listed_approved_and_told() {
     };
     approve("nobody").code(1);
     assert_eq!(approve("mara").code(0).json()["state"], "approved");
-    assert_eq!(
-        live.decide("0192f0c1-2345-7000-8000-000000000002")
-            .effect
-            .as_str(),
-        "allow"
-    );
+    assert_eq!(live.decide("0192f0c1-2345-7000-8000-000000000002").effect.as_str(), "allow");
     let none = live
         .bench
         .run(&[&list[..], &["--state", "pending", "--format", "json"]].concat())
@@ -241,15 +184,7 @@ fn what_waits_is_listed_approved_and_told() {
     );
     let unknown = live
         .bench
-        .run(&[
-            "approvals",
-            "deny",
-            "nothing",
-            "--token",
-            "mara",
-            "--pdp",
-            &live.socket,
-        ])
+        .run(&["approvals", "deny", "nothing", "--token", "mara", "--pdp", &live.socket])
         .code(1);
     assert!(unknown.err.contains("answers"), "{unknown:?}");
     live.stop();
@@ -258,21 +193,15 @@ fn what_waits_is_listed_approved_and_told() {
 
 /// The session as the decision point's own log tells it.
 fn told(bench: &Bench) {
-    bench
-        .run(&["audit", "verify", "audit", "--key", "state/audit.pub"])
-        .code(0);
+    bench.run(&["audit", "verify", "audit", "--key", "state/audit.pub"]).code(0);
     let decisions = bench
-        .run(&[
-            "audit", "show", "audit", "--kind", "decision", "--format", "json",
-        ])
+        .run(&["audit", "show", "audit", "--kind", "decision", "--format", "json"])
         .code(0)
         .out;
     let first: serde_json::Value = serde_json::from_str(decisions.lines().next().unwrap()).unwrap();
     let session = first["body"]["session"].as_str().unwrap().to_owned();
-    let told = bench
-        .run(&["audit", "session", &session, "audit", "--format", "json"])
-        .code(0)
-        .json();
+    let told =
+        bench.run(&["audit", "session", &session, "audit", "--format", "json"]).code(0).json();
     let effects: Vec<&str> = told["calls"]
         .as_array()
         .unwrap()
@@ -281,10 +210,7 @@ fn told(bench: &Bench) {
         .collect();
     assert_eq!(effects, ["ask", "allow", "ask"]);
     let answers = told["events"].as_array().unwrap();
-    assert!(
-        answers.iter().any(|event| event["kind"] == "approval"),
-        "{told:#}"
-    );
+    assert!(answers.iter().any(|event| event["kind"] == "approval"), "{told:#}");
     assert_eq!(told["subjects"], serde_json::json!(["alice@example.com"]));
 }
 
@@ -299,41 +225,16 @@ fn a_decision_point_that_is_not_there_is_a_failure_not_an_answer() {
     for args in [
         vec!["status", "--pdp", &url],
         vec!["approvals", "list", "--pdp", &url],
-        vec![
-            "approvals",
-            "approve",
-            "x",
-            "--token",
-            "token",
-            "--pdp",
-            &url,
-        ],
+        vec!["approvals", "approve", "x", "--token", "token", "--pdp", &url],
         vec!["decide", "-i", "-", "--pdp", &url],
         vec!["status", "--pdp", "unix:/nonexistent/lictor.sock"],
     ] {
         let ended = bench.run_with(&args, "{}").code(1);
-        assert!(
-            ended.err.contains("does not answer") && ended.out.is_empty(),
-            "{ended:?}"
-        );
+        assert!(ended.err.contains("does not answer") && ended.out.is_empty(), "{ended:?}");
     }
     bench.run(&["status", "--pdp", "ftp://x"]).code(2);
-    bench
-        .run(&["approvals", "approve", "x", "--pdp", &url])
-        .code(2);
-    bench
-        .run(&[
-            "approvals",
-            "deny",
-            "x",
-            "--token",
-            "nowhere",
-            "--pdp",
-            &url,
-        ])
-        .code(1);
-    let facts = bench
-        .run_with(&["decide", "-i", "-", "--pdp", &url], r#"{"facts":{}}"#)
-        .code(1);
+    bench.run(&["approvals", "approve", "x", "--pdp", &url]).code(2);
+    bench.run(&["approvals", "deny", "x", "--token", "nowhere", "--pdp", &url]).code(1);
+    let facts = bench.run_with(&["decide", "-i", "-", "--pdp", &url], r#"{"facts":{}}"#).code(1);
     assert!(facts.err.contains("fact_in_call"), "{facts:?}");
 }

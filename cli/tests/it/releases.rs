@@ -6,19 +6,13 @@ use base64::Engine as _;
 #[test]
 fn the_same_folder_gives_the_same_bytes() {
     let bench = Bench::with_bundle();
-    let built = bench
-        .run(&["build", "b", "-o", "1.tgz", "--format", "json"])
-        .code(0)
-        .json();
+    let built = bench.run(&["build", "b", "-o", "1.tgz", "--format", "json"]).code(0).json();
     bench.run(&["build", "b", "-o", "2.tgz"]).code(0);
     assert_eq!(
         std::fs::read(bench.path("1.tgz")).unwrap(),
         std::fs::read(bench.path("2.tgz")).unwrap()
     );
-    assert_eq!(
-        (&built["name"], &built["version"]),
-        (&"b".into(), &1.into())
-    );
+    assert_eq!((&built["name"], &built["version"]), (&"b".into(), &1.into()));
     assert_eq!(
         built["digest"],
         bench.run(&["inspect", "2.tgz", "--format", "json"]).json()["digest"]
@@ -44,71 +38,35 @@ fn folders_are_composed_and_every_collision_is_named() {
     let bench = Bench::with_bundle();
     bench.run(&["init", "c"]).code(0);
     let built = bench.run(&["build", "b", "c", "-o", "x.tgz"]).code(5);
-    for part in [
-        "unit `tickets`",
-        "/registry/agents/helpdesk-v1",
-        "/limits/closed_tickets",
-    ] {
+    for part in ["unit `tickets`", "/registry/agents/helpdesk-v1", "/limits/closed_tickets"] {
         assert!(built.err.contains(part), "`{part}` is not in {}", built.err);
     }
-    let rego = bench
-        .read("c/rego/tickets/tickets.rego")
-        .replace("lictor.tickets", "lictor.more");
+    let rego = bench.read("c/rego/tickets/tickets.rego").replace("lictor.tickets", "lictor.more");
     std::fs::remove_dir_all(bench.path("c")).unwrap();
     bench.write("c/.manifest", &bench.read("b/.manifest"));
     bench.write("c/rego/more/more.rego", &rego);
     let built = bench.run(&["build", "b", "c", "-o", "x.tgz"]).code(0);
     assert!(built.out.contains("unsigned"), "{built:?}");
     let units = bench.run(&["inspect", "x.tgz", "--format", "json"]).json()["units"].clone();
-    let names: Vec<&str> = units
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|unit| unit["name"].as_str().unwrap())
-        .collect();
+    let names: Vec<&str> =
+        units.as_array().unwrap().iter().map(|unit| unit["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["more", "tickets"]);
 }
 
 #[test]
 fn a_signed_archive_verifies_and_says_by_whom() {
     let bench = Bench::with_release();
-    let verified = bench
-        .run(&[
-            "verify",
-            "b.tgz",
-            "--key",
-            "k/bundle.pub",
-            "--format",
-            "json",
-        ])
-        .code(0)
-        .json();
-    let kid = bench
-        .run(&["keys", "public", "k/bundle.key", "--format", "json"])
-        .json()["kid"]
-        .clone();
+    let verified =
+        bench.run(&["verify", "b.tgz", "--key", "k/bundle.pub", "--format", "json"]).code(0).json();
+    let kid =
+        bench.run(&["keys", "public", "k/bundle.key", "--format", "json"]).json()["kid"].clone();
     assert_eq!(verified["signed_by"], serde_json::json!([kid]));
     assert_eq!(verified["ok"], true);
-    let seen = bench
-        .run(&["inspect", "b.tgz", "--format", "json"])
-        .code(0)
-        .json();
-    assert_eq!(
-        (&seen["digest"], &seen["signatures"][0]["kid"]),
-        (&verified["digest"], &kid)
-    );
+    let seen = bench.run(&["inspect", "b.tgz", "--format", "json"]).code(0).json();
+    assert_eq!((&seen["digest"], &seen["signatures"][0]["kid"]), (&verified["digest"], &kid));
     assert_eq!(seen["engines"], serde_json::json!(["rego", "cedar"]));
-    assert_eq!(
-        (&seen["registry"]["tools"], &seen["limits"]),
-        (&3.into(), &1.into())
-    );
-    assert!(
-        bench
-            .run(&["inspect", "b.tgz"])
-            .code(0)
-            .out
-            .contains("rego/tickets/tickets.rego")
-    );
+    assert_eq!((&seen["registry"]["tools"], &seen["limits"]), (&3.into(), &1.into()));
+    assert!(bench.run(&["inspect", "b.tgz"]).code(0).out.contains("rego/tickets/tickets.rego"));
 }
 
 /// The id with which `verify` refuses an archive.
@@ -126,45 +84,24 @@ fn bad_archives_are_refused_each_with_its_reason() {
     let bench = Bench::with_release();
     let key = "k/bundle.pub";
     bench.run(&["build", "b", "-o", "unsigned.tgz"]).code(0);
-    assert_eq!(
-        refusal(&bench, &["unsigned.tgz", "--key", key]),
-        "bundle_unsigned"
-    );
+    assert_eq!(refusal(&bench, &["unsigned.tgz", "--key", key]), "bundle_unsigned");
     bench.run(&["keys", "new", "bundle", "-o", "other"]).code(0);
-    assert_eq!(
-        refusal(&bench, &["b.tgz", "--key", "other/bundle.pub"]),
-        "bundle_key_unknown"
-    );
+    assert_eq!(refusal(&bench, &["b.tgz", "--key", "other/bundle.pub"]), "bundle_key_unknown");
     assert_eq!(
         refusal(&bench, &["b.tgz", "--key", key, "--min-version", "2"]),
         "bundle_version_lower"
     );
-    assert_eq!(
-        refusal(&bench, &["b.tgz", "--key", key, "--scope", "prod"]),
-        "bundle_scope"
-    );
-    let pretty = bench
-        .run(&["verify", "b.tgz", "--key", key, "--min-version", "2"])
-        .code(7);
-    assert!(
-        pretty.err.contains("bundle_version_lower") && pretty.out.is_empty(),
-        "{pretty:?}"
-    );
+    assert_eq!(refusal(&bench, &["b.tgz", "--key", key, "--scope", "prod"]), "bundle_scope");
+    let pretty = bench.run(&["verify", "b.tgz", "--key", key, "--min-version", "2"]).code(7);
+    assert!(pretty.err.contains("bundle_version_lower") && pretty.out.is_empty(), "{pretty:?}");
     let mut bytes = std::fs::read(bench.path("b.tgz")).unwrap();
     bytes.truncate(bytes.len() / 2);
     std::fs::write(bench.path("cut.tgz"), &bytes).unwrap();
-    assert_eq!(
-        refusal(&bench, &["cut.tgz", "--key", key]),
-        "bundle_truncated"
-    );
+    assert_eq!(refusal(&bench, &["cut.tgz", "--key", key]), "bundle_truncated");
     bench.run(&["verify", "nowhere.tgz", "--key", key]).code(1);
-    bench
-        .run(&["verify", "b.tgz", "--key", "nowhere.pub"])
-        .code(1);
+    bench.run(&["verify", "b.tgz", "--key", "nowhere.pub"]).code(1);
     bench.run(&["verify", "b.tgz"]).code(2);
-    bench
-        .run(&["verify", "b.tgz", "--key", key, "--required", "2"])
-        .code(2);
+    bench.run(&["verify", "b.tgz", "--key", key, "--required", "2"]).code(2);
 }
 
 #[test]
@@ -172,31 +109,18 @@ fn one_changed_policy_byte_is_noticed() {
     let bench = Bench::with_release();
     // The folder of the release, with its signature, then with one word changed.
     let signed = bench.run(&["inspect", "b.tgz", "--format", "json"]).json();
-    assert!(
-        signed["signatures"]
-            .as_array()
-            .is_some_and(|s| s.len() == 1)
-    );
+    assert!(signed["signatures"].as_array().is_some_and(|s| s.len() == 1));
     let mut archive = std::fs::read(bench.path("b.tgz")).unwrap();
-    let at = archive
-        .windows(5)
-        .position(|window| window == b"never")
-        .unwrap();
+    let at = archive.windows(5).position(|window| window == b"never").unwrap();
     archive[at] = b'N';
     std::fs::write(bench.path("changed.tgz"), &archive).unwrap();
-    assert_eq!(
-        refusal(&bench, &["changed.tgz", "--key", "k/bundle.pub"]),
-        "bundle_corrupt"
-    );
+    assert_eq!(refusal(&bench, &["changed.tgz", "--key", "k/bundle.pub"]), "bundle_corrupt");
     // With the checksum of the envelope made right again, the signature still holds.
     let from = archive.len() - 8;
     let fixed = crc_of_stored(&archive);
     archive[from..from + 4].copy_from_slice(&fixed.to_le_bytes());
     std::fs::write(bench.path("changed.tgz"), &archive).unwrap();
-    assert_eq!(
-        refusal(&bench, &["changed.tgz", "--key", "k/bundle.pub"]),
-        "bundle_hash"
-    );
+    assert_eq!(refusal(&bench, &["changed.tgz", "--key", "k/bundle.pub"]), "bundle_hash");
 }
 
 /// CRC-32 of the content of a gzip file whose blocks are stored, not compressed.
@@ -216,11 +140,7 @@ fn crc_of_stored(gzip: &[u8]) -> u32 {
     for byte in content {
         crc ^= u32::from(byte);
         for _ in 0..8 {
-            crc = if crc & 1 == 1 {
-                (crc >> 1) ^ 0xedb8_8320
-            } else {
-                crc >> 1
-            };
+            crc = if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
         }
     }
     !crc
@@ -231,50 +151,20 @@ fn times_of_signature_and_manifest_are_held() {
     let bench = Bench::with_release();
     let key = "k/bundle.pub";
     let past = bench
-        .run(&[
-            "sign",
-            "b.tgz",
-            "--key",
-            "k/bundle.key",
-            "--expires",
-            "2020-01-01T00:00:00Z",
-        ])
+        .run(&["sign", "b.tgz", "--key", "k/bundle.key", "--expires", "2020-01-01T00:00:00Z"])
         .code(2);
     assert!(past.err.contains("would expire"), "{past:?}");
-    bench
-        .run(&[
-            "sign",
-            "b.tgz",
-            "--key",
-            "k/bundle.key",
-            "--expires",
-            "soon",
-        ])
-        .code(2);
+    bench.run(&["sign", "b.tgz", "--key", "k/bundle.key", "--expires", "soon"]).code(2);
     bench.edit(
         "b/.manifest",
         "\"version\": 1,",
         "\"version\": 2, \"expires\": \"2020-01-01T00:00:00Z\",",
     );
-    bench
-        .run(&["sign", "b", "--key", "k/bundle.key", "-o", "old.tgz"])
-        .code(0);
-    assert_eq!(
-        refusal(&bench, &["old.tgz", "--key", key]),
-        "bundle_expired"
-    );
-    bench.edit(
-        "b/.manifest",
-        "\"expires\": \"2020",
-        "\"not_before\": \"2990",
-    );
-    bench
-        .run(&["sign", "b", "--key", "k/bundle.key", "-o", "new.tgz"])
-        .code(0);
-    assert_eq!(
-        refusal(&bench, &["new.tgz", "--key", key]),
-        "bundle_not_yet_valid"
-    );
+    bench.run(&["sign", "b", "--key", "k/bundle.key", "-o", "old.tgz"]).code(0);
+    assert_eq!(refusal(&bench, &["old.tgz", "--key", key]), "bundle_expired");
+    bench.edit("b/.manifest", "\"expires\": \"2020", "\"not_before\": \"2990");
+    bench.run(&["sign", "b", "--key", "k/bundle.key", "-o", "new.tgz"]).code(0);
+    assert_eq!(refusal(&bench, &["new.tgz", "--key", key]), "bundle_not_yet_valid");
     // Authors look at bundles whatever their time.
     bench.run(&["check", "old.tgz"]).code(0);
 }
@@ -283,42 +173,19 @@ fn times_of_signature_and_manifest_are_held() {
 fn several_people_sign() {
     let bench = Bench::with_release();
     bench.run(&["keys", "new", "bundle", "-o", "l"]).code(0);
-    let both = [
-        "verify",
-        "b.tgz",
-        "--key",
-        "k/bundle.pub",
-        "--key",
-        "l/bundle.pub",
-        "--required",
-        "2",
-    ];
+    let both =
+        ["verify", "b.tgz", "--key", "k/bundle.pub", "--key", "l/bundle.pub", "--required", "2"];
     bench.run(&both).code(7);
-    bench
-        .run(&["sign", "b.tgz", "--key", "l/bundle.key", "-o", "two.tgz"])
-        .code(0);
+    bench.run(&["sign", "b.tgz", "--key", "l/bundle.key", "-o", "two.tgz"]).code(0);
     let mut both = both;
     both[1] = "two.tgz";
     bench.run(&both).code(0);
+    bench.run(&["verify", "b.tgz", "--key", "l/bundle.pub"]).code(7);
     bench
-        .run(&["verify", "b.tgz", "--key", "l/bundle.pub"])
-        .code(7);
-    bench
-        .run(&[
-            "sign",
-            "b.tgz",
-            "--key",
-            "l/bundle.key",
-            "--scope",
-            "other",
-            "-o",
-            "no.tgz",
-        ])
+        .run(&["sign", "b.tgz", "--key", "l/bundle.key", "--scope", "other", "-o", "no.tgz"])
         .code(7);
     bench.run(&["sign", "b", "--key", "k/bundle.key"]).code(2);
-    bench
-        .run(&["sign", "b.tgz", "--key", "k/bundle.pub"])
-        .code(1);
+    bench.run(&["sign", "b.tgz", "--key", "k/bundle.pub"]).code(1);
 }
 
 #[test]
@@ -326,18 +193,10 @@ fn the_signature_is_a_compact_jws() {
     let bench = Bench::with_release();
     let archive = std::fs::read(bench.path("b.tgz")).unwrap();
     let text = String::from_utf8_lossy(&archive);
-    let token = text
-        .split("{\"signatures\":[\"")
-        .nth(1)
-        .unwrap()
-        .split('"')
-        .next()
-        .unwrap();
+    let token = text.split("{\"signatures\":[\"").nth(1).unwrap().split('"').next().unwrap();
     let parts: Vec<&str> = token.split('.').collect();
     assert_eq!(parts.len(), 3);
-    let header = base64::engine::general_purpose::URL_SAFE_NO_PAD
-        .decode(parts[0])
-        .unwrap();
+    let header = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(parts[0]).unwrap();
     let header: serde_json::Value = serde_json::from_slice(&header).unwrap();
     assert_eq!(header["alg"], "EdDSA");
 }

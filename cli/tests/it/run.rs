@@ -37,9 +37,7 @@ impl Ended {
 impl Bench {
     /// An empty folder.
     pub(crate) fn new() -> Self {
-        Self {
-            folder: tempfile::tempdir().unwrap(),
-        }
+        Self { folder: tempfile::tempdir().unwrap() }
     }
 
     /// A folder with a new bundle `b`.
@@ -54,9 +52,7 @@ impl Bench {
         let bench = Self::with_bundle();
         bench.run(&["build", "b", "-o", "b.tgz"]).code(0);
         bench.run(&["keys", "new", "bundle", "-o", "k"]).code(0);
-        bench
-            .run(&["sign", "b.tgz", "--key", "k/bundle.key"])
-            .code(0);
+        bench.run(&["sign", "b.tgz", "--key", "k/bundle.key"]).code(0);
         bench
     }
 

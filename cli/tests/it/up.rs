@@ -25,35 +25,23 @@ servers = [{ id = "notes", url = "http://127.0.0.1:9/mcp" }]
 fn the_configuration_is_printed_with_its_defaults() {
     let bench = Bench::new();
     fs::write(bench.path("lictor.toml"), CONFIG).unwrap();
-    let printed = bench
-        .run(&["up", "--print-config", "--insecure-dev"])
-        .code(0)
-        .out;
+    let printed = bench.run(&["up", "--print-config", "--insecure-dev"]).code(0).out;
     for line in ["insecure_dev = true", "poll_ms = 500", "id = \"notes\""] {
         assert!(printed.contains(line), "{line}: {printed}");
     }
     // What is printed is a configuration itself.
     fs::write(bench.path("again.toml"), &printed).unwrap();
-    let again = bench
-        .run(&["up", "-c", "again.toml", "--print-config"])
-        .code(0)
-        .out;
+    let again = bench.run(&["up", "-c", "again.toml", "--print-config"]).code(0).out;
     assert_eq!(again, printed);
 }
 
 #[test]
 fn an_unknown_key_is_told_with_its_place() {
     let bench = Bench::new();
-    fs::write(
-        bench.path("lictor.toml"),
-        "[pdp]\nlisten = \"127.0.0.1:0\"\nbudnle = \"b\"\n",
-    )
-    .unwrap();
+    fs::write(bench.path("lictor.toml"), "[pdp]\nlisten = \"127.0.0.1:0\"\nbudnle = \"b\"\n")
+        .unwrap();
     let ended = bench.run(&["up"]).code(2);
-    assert!(
-        ended.err.contains("lictor.toml:3:1:") && ended.err.contains("`budnle`"),
-        "{ended:?}"
-    );
+    assert!(ended.err.contains("lictor.toml:3:1:") && ended.err.contains("`budnle`"), "{ended:?}");
 }
 
 #[test]
@@ -81,16 +69,10 @@ fn addresses(child: &mut Child) -> Vec<String> {
 /// The status of a path, at the address in a line such as `… http://127.0.0.1:1/v1`.
 fn status(line: &str, path: &str) -> String {
     let rest = line.split("http://").nth(1).unwrap();
-    let address: String = rest
-        .chars()
-        .take_while(|c| c.is_ascii_digit() || ".:".contains(*c))
-        .collect();
+    let address: String =
+        rest.chars().take_while(|c| c.is_ascii_digit() || ".:".contains(*c)).collect();
     let mut stream = TcpStream::connect(&address).unwrap();
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
-    )
-    .unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer.split(' ').nth(1).unwrap().to_owned()
@@ -115,16 +97,10 @@ fn it_serves_until_sigterm_and_closes_its_logs() {
     // Nobody is served without a credential.
     assert_eq!(status(line("LLM providers"), "/v1/models"), "401");
     assert_eq!(status(line("MCP servers"), "/mcp"), "401");
-    let killed = Command::new("kill")
-        .args(["-TERM", &child.id().to_string()])
-        .status()
-        .unwrap();
+    let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
     assert!(killed.success());
     assert_eq!(child.wait().unwrap().code(), Some(0));
-    let report = bench
-        .run(&["audit", "verify", "audit", "--format", "json"])
-        .code(0)
-        .json();
+    let report = bench.run(&["audit", "verify", "audit", "--format", "json"]).code(0).json();
     let logs = report["logs"].as_array().unwrap();
     assert_eq!(logs.len(), 3);
     assert!(logs.iter().all(|log| log["closed"] == true), "{report}");

@@ -3,8 +3,8 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures::stream::{FuturesUnordered, StreamExt as _};
 use futures::Stream;
+use futures::stream::{FuturesUnordered, StreamExt as _};
 use lictor_identity::Role;
 use lictor_proto::decide::{Answer, DecideError};
 use lictor_proto::decision::{Decision, Reason};

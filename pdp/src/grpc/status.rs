@@ -99,7 +99,8 @@ impl CatalogService for Reports {
                 pin: pin.to_owned(),
             }
         };
-        let tools = registry.tools.iter().map(|(id, tool)| entry(ResourceKind::Tool, id, &tool.pin));
+        let tools =
+            registry.tools.iter().map(|(id, tool)| entry(ResourceKind::Tool, id, &tool.pin));
         let models = registry.models.keys().map(|id| entry(ResourceKind::Model, id, ""));
         let servers = registry.servers.keys().map(|id| entry(ResourceKind::Server, id, ""));
         Ok(Response::new(pb::GetCatalogResponse {

@@ -72,7 +72,8 @@ impl Counter {
         match self {
             Self::Rate { tat_us } => {
                 let start = (*tat_us).max(us(now_ms));
-                *tat_us = start.saturating_add(emission_us(limit).saturating_mul(signed(limit.cost)));
+                *tat_us =
+                    start.saturating_add(emission_us(limit).saturating_mul(signed(limit.cost)));
             }
             Self::Budget { parts } => {
                 drop_old(parts, limit, now_ms);
@@ -115,7 +116,9 @@ impl Counter {
     pub fn is_idle(&self, limit: &LimitRequest, now_ms: i64) -> bool {
         match self {
             Self::Rate { tat_us } => *tat_us <= us(now_ms),
-            Self::Budget { .. } => self.room(&LimitRequest { cost: 0, ..limit.clone() }, now_ms).remaining == limit.max,
+            Self::Budget { .. } => {
+                self.room(&LimitRequest { cost: 0, ..limit.clone() }, now_ms).remaining == limit.max
+            }
             Self::Concurrent { leases } => leases.values().all(|until| *until <= now_ms),
         }
     }

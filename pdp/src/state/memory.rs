@@ -270,10 +270,11 @@ impl Tenant {
         let version = self.sessions.get(&commit.session.id).map_or(0, |known| known.version);
         let moved = commit.version.is_some_and(|read| read != version);
         let used = &commit.verdict.approvals_used;
-        moved || (!used.is_empty() && {
-            let granted = self.approved(&commit.binding, now_ms);
-            used.iter().any(|ask| !granted.contains(ask))
-        })
+        moved
+            || (!used.is_empty() && {
+                let granted = self.approved(&commit.binding, now_ms);
+                used.iter().any(|ask| !granted.contains(ask))
+            })
     }
 
     fn reserve(
@@ -472,9 +473,8 @@ impl Tenant {
             Window::Session => sessions.contains_key(&key.session),
             Window::Sliding { .. } => !counter.is_idle(limit, now_ms),
         });
-        self.approvals.retain(|_, record| {
-            record.opened.expires_ms.saturating_add(APPROVAL_KEPT_MS) > now_ms
-        });
+        self.approvals
+            .retain(|_, record| record.opened.expires_ms.saturating_add(APPROVAL_KEPT_MS) > now_ms);
         let approvals = &self.approvals;
         self.bound.retain(|_, ids| {
             ids.retain(|id| approvals.contains_key(id));

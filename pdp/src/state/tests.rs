@@ -11,9 +11,7 @@ use lictor_proto::decision::{Effect, Labels, Reason};
 
 use super::approval::{Answer, Binding, NewApproval, Part};
 use super::memory::{Memory, STORED_CALL_MS};
-use super::{
-    Commit, Committed, Reservation, SessionKey, SettleError, State, StateError, Stored,
-};
+use super::{Commit, Committed, Reservation, SessionKey, SettleError, State, StateError, Stored};
 
 fn session(id: &str, implicit: bool) -> SessionKey {
     SessionKey { tenant: "default".into(), id: id.into(), implicit }

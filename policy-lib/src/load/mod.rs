@@ -338,10 +338,10 @@ fn engines(
     Some(vec![Box::new(rego?), Box::new(cedar?)])
 }
 
-fn of_kind<'a>(
-    texts: &'a BTreeMap<String, String>,
+fn of_kind(
+    texts: &BTreeMap<String, String>,
     wanted: impl Fn(Kind<'_>) -> bool,
-) -> Vec<(&'a str, &'a str)> {
+) -> Vec<(&str, &str)> {
     let named = texts.iter().filter(|(name, _)| kind(name).is_some_and(&wanted));
     named.map(|(name, text)| (name.as_str(), text.as_str())).collect()
 }

@@ -45,14 +45,20 @@ fn every_case_comes_out_as_written() {
     for case in &cases {
         let result = run(&bundle, case, NOW_MS, Budget::default());
         let reasons = &result.outcome.decision.reasons;
-        assert!(result.differences.is_empty(), "{}: {:?} {reasons:?}", case.name, result.differences);
+        assert!(
+            result.differences.is_empty(),
+            "{}: {:?} {reasons:?}",
+            case.name,
+            result.differences
+        );
     }
 }
 
 #[test]
 fn a_wrong_expectation_fails_its_case() {
     let bundle = bundle(None, Times::Ignored);
-    let text = "cases:\n  - {name: x, call: {}, expect: {effect: allow, reasons: [a], limits: [b]}}\n";
+    let text =
+        "cases:\n  - {name: x, call: {}, expect: {effect: allow, reasons: [a], limits: [b]}}\n";
     let case = parse("c.yaml", text).unwrap().remove(0);
     let differences = run(&bundle, &case, NOW_MS, Budget::default()).differences;
     assert_eq!(differences.len(), 3, "{differences:?}");
@@ -67,7 +73,8 @@ fn broken_case_files_are_refused_with_their_place() {
     assert!(one("facts: {sesion: {}}, expect: {effect: deny}").contains("`x`: facts"));
     assert!(one("expect: {effect: maybe}").contains("`x`: expect"));
     assert!(refused("cases: 5").starts_with("c.yaml: "));
-    let twice = "cases:\n  - {name: x, expect: {effect: deny}}\n  - {name: x, expect: {effect: deny}}\n";
+    let twice =
+        "cases:\n  - {name: x, expect: {effect: deny}}\n  - {name: x, expect: {effect: deny}}\n";
     assert!(refused(twice).contains("two cases"));
 }
 
@@ -92,7 +99,8 @@ fn an_expired_or_stale_bundle_denies_everything_where_times_are_enforced() {
         let manifest = format!(
             r#"{{"revision":"t","metadata":{{"lictor":{{"name":"d","version":1,{member}}}}}}}"#
         );
-        let outcome = run(&bundle(Some(&manifest), times), &case, NOW_MS, Budget::default()).outcome;
+        let outcome =
+            run(&bundle(Some(&manifest), times), &case, NOW_MS, Budget::default()).outcome;
         let reasons = outcome.decision.reasons.into_iter().map(|reason| reason.id);
         reasons.collect::<Vec<_>>()
     };

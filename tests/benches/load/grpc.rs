@@ -40,7 +40,7 @@ impl Calls {
             "subject": { "type": "user", "id": "alice@example.com" },
             "agent": { "type": "agent", "id": "expense-report-v1" },
             "action": { "name": "tools/call" },
-            "credential": { "kind": "jwt", "id": "benchmark" },
+            "credential": { "kind": "api_key", "id": "benchmark" },
             "resource": { "type": "tool", "id": "accounting/get_employee_cost_center" },
             "context": { "args": { "employee_id": "alice@example.com" }, "protocol": "mcp/2026-07-28" },
             "content": [{ "origin": "tool_args", "pointer": "/employee_id", "media": "text/plain", "text": "alice@example.com" }],
@@ -76,7 +76,13 @@ fn check(answer: &pb::DecideResponse, allow: bool) {
     assert!(allowed == allow, "{answer:?}");
 }
 
-async fn unary(channel: Channel, calls: Arc<Calls>, allow: bool, in_flight: usize, end: Instant) -> Vec<u64> {
+async fn unary(
+    channel: Channel,
+    calls: Arc<Calls>,
+    allow: bool,
+    in_flight: usize,
+    end: Instant,
+) -> Vec<u64> {
     let workers = (0..in_flight).map(|_| {
         let (mut client, calls) = (DecisionServiceClient::new(channel.clone()), calls.clone());
         tokio::spawn(async move {
@@ -93,7 +99,13 @@ async fn unary(channel: Channel, calls: Arc<Calls>, allow: bool, in_flight: usiz
     join_all(workers).await.into_iter().flat_map(Result::unwrap).collect()
 }
 
-async fn stream(channel: Channel, calls: Arc<Calls>, allow: bool, in_flight: usize, end: Instant) -> Vec<u64> {
+async fn stream(
+    channel: Channel,
+    calls: Arc<Calls>,
+    allow: bool,
+    in_flight: usize,
+    end: Instant,
+) -> Vec<u64> {
     let (writer, queue) = tokio::sync::mpsc::channel(in_flight);
     let mut began = HashMap::new();
     for _ in 0..in_flight {
@@ -170,7 +182,9 @@ pub(crate) async fn comparison() -> Comparison {
                 for (channel, pid, allow) in servers {
                     let name = name(way, pipelined, allow);
                     let load = load(channel.clone(), calls.clone(), allow, in_flight, pipelined);
-                    cases.push(Case { name, in_flight, pids: vec![pid], load });
+                    // The decision point comes right after its echo.
+                    let base = cases.len() - usize::from(allow);
+                    cases.push(Case { name, in_flight, base, pids: vec![pid], load });
                 }
             }
         }
@@ -178,7 +192,13 @@ pub(crate) async fn comparison() -> Comparison {
     Comparison { cases, _keep: Box::new((echo, pdp, site)) }
 }
 
-fn load(channel: Channel, calls: Arc<Calls>, allow: bool, in_flight: usize, pipelined: bool) -> Load {
+fn load(
+    channel: Channel,
+    calls: Arc<Calls>,
+    allow: bool,
+    in_flight: usize,
+    pipelined: bool,
+) -> Load {
     Box::new(move |end| {
         let (channel, calls) = (channel.clone(), calls.clone());
         Box::pin(async move {

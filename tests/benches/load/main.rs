@@ -69,12 +69,16 @@ fn main() {
 }
 
 /// What is compared, and what it is called.
-const COMPARISONS: [(&str, fn() -> Starting); 3] = [
-    ("decision over gRPC, beside a bare echo of the same messages", || Box::pin(grpc::comparison())),
+const COMPARISONS: [Named; 3] = [
+    (
+        "decision over gRPC, beside a bare echo of the same messages",
+        || Box::pin(grpc::comparison()),
+    ),
     ("pep-http, beside the provider directly", || Box::pin(web::chat())),
     ("pep-mcp, beside the tool server directly", || Box::pin(web::tools())),
 ];
 
+type Named = (&'static str, fn() -> Starting);
 type Starting = Pin<Box<dyn Future<Output = Comparison>>>;
 
 async fn compare(options: &Options) {

@@ -1,7 +1,6 @@
-//! Interleaved rounds, so that what else the machine does meets all cases alike. The first case of
-//! a comparison at each concurrency is what the others are divided by, round by round.
+//! Interleaved rounds, so that what else the machine does meets all cases alike. Each case is divided
+//! by the one that it is compared with, round by round.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -14,6 +13,8 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     /// Requests in flight.
     pub(crate) in_flight: usize,
+    /// The case that this one is divided by, by its place.
+    pub(crate) base: usize,
     /// Processes whose CPU time counts.
     pub(crate) pids: Vec<u32>,
     pub(crate) load: Load,
@@ -82,14 +83,20 @@ pub(crate) async fn run(name: &str, cases: &[Case], seconds: f64, rounds: usize)
         }
     }
     println!("\n{name}\n");
-    println!("| in flight | what | requests/s | ratio | p50 µs | added p50 µs | p99 µs | CPU µs/request |");
+    println!(
+        "| in flight | what | requests/s | ratio | p50 µs | added p50 µs | p99 µs | CPU µs/request |"
+    );
     println!("|---|---|---|---|---|---|---|---|");
-    let mut bases: BTreeMap<usize, usize> = BTreeMap::new();
     for (number, case) in cases.iter().enumerate() {
-        let base = *bases.entry(case.in_flight).or_insert(number);
         let of = |pick: fn(&Run) -> f64| median(runs[number].iter().map(pick).collect());
         let against = |join: fn(&Run, &Run) -> f64| {
-            median(runs[number].iter().zip(&runs[base]).map(|(run, base)| join(run, base)).collect())
+            median(
+                runs[number]
+                    .iter()
+                    .zip(&runs[case.base])
+                    .map(|(run, base)| join(run, base))
+                    .collect(),
+            )
         };
         println!(
             "| {} | {} | {:.0} | {:.3} | {:.0} | {:.0} | {:.0} | {:.1} |",

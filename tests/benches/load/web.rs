@@ -38,15 +38,23 @@ fn load(url: String, message: Message, in_flight: usize) -> Load {
     let http = Http::default();
     Box::new(move |end| {
         let workers: Vec<_> = (0..in_flight)
-            .map(|number| tokio::spawn(worker(http.clone(), url.clone(), message.clone(), number, end)))
+            .map(|number| {
+                tokio::spawn(worker(http.clone(), url.clone(), message.clone(), number, end))
+            })
             .collect();
-        Box::pin(async move {
-            join_all(workers).await.into_iter().flat_map(Result::unwrap).collect()
-        })
+        Box::pin(
+            async move { join_all(workers).await.into_iter().flat_map(Result::unwrap).collect() },
+        )
     })
 }
 
-async fn worker(http: Http, url: String, message: Message, number: usize, end: Instant) -> Vec<u64> {
+async fn worker(
+    http: Http,
+    url: String,
+    message: Message,
+    number: usize,
+    end: Instant,
+) -> Vec<u64> {
     let authorization = format!("Bearer {}", message.keys[number]);
     let mut headers = message.headers.clone();
     let own = [("content-type", "application/json"), ("authorization", authorization.as_str())];
@@ -64,9 +72,10 @@ async fn worker(http: Http, url: String, message: Message, number: usize, end: I
 fn cases(targets: &[Target], message: &Message) -> Vec<Case> {
     let mut cases = Vec::new();
     for in_flight in IN_FLIGHT {
+        let base = cases.len();
         for Target { name, url, pids } in targets {
             let load = load(url.clone(), message.clone(), in_flight);
-            cases.push(Case { name, in_flight, pids: pids.clone(), load });
+            cases.push(Case { name, in_flight, base, pids: pids.clone(), load });
         }
     }
     cases
@@ -106,7 +115,10 @@ impl Everything {
             let state = apart.path(name);
             format!("pdp = \"unix:{}\"\nstate_dir = {state:?}", socket.display())
         };
-        apart.write("http.toml", &(apart.common("http-audit", "") + &http(apart, address, &way("http"))));
+        apart.write(
+            "http.toml",
+            &(apart.common("http-audit", "") + &http(apart, address, &way("http"))),
+        );
         apart.write("mcp.toml", &(apart.common("mcp-audit", "") + &mcp(address, &way("mcp"))));
         let pep_http = start("lictor-pep-http", "http.toml", HTTP_SAYS).await;
         let pep_mcp = start("lictor-pep-mcp", "mcp.toml", MCP_SAYS).await;
@@ -131,7 +143,8 @@ fn mcp(behind: std::net::SocketAddr, more: &str) -> String {
 pub(crate) async fn chat() -> Comparison {
     let all = Everything::start("dave@example.com", "pr-review-v1").await;
     let content = "Say in a few words what the report of the third quarter is about. ".repeat(12);
-    let body = json!({ "model": "gpt-5-mini", "messages": [{ "role": "user", "content": content }] });
+    let body =
+        json!({ "model": "gpt-5-mini", "messages": [{ "role": "user", "content": content }] });
     let message = Message { keys: all.keys.clone(), headers: Vec::new(), body: body.to_string() };
     let path = "/v1/chat/completions";
     let targets = [

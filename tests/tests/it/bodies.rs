@@ -34,14 +34,22 @@ fn bad_messages() -> Vec<(&'static str, String, &'static str)> {
         ("no version", r#"{"id":1,"method":"ping"}"#.into(), "body_invalid"),
         ("another version", r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#.into(), "body_invalid"),
         ("null id", r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#.into(), "body_invalid"),
-        ("a fraction as id", r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#.into(), "body_invalid"),
+        (
+            "a fraction as id",
+            r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#.into(),
+            "body_invalid",
+        ),
         ("method is no text", r#"{"jsonrpc":"2.0","id":1,"method":7}"#.into(), "body_invalid"),
         ("no name", rpc(&format!("{{{args}}}")), "body_invalid"),
         ("params in order", rpc("[1]"), "body_invalid"),
         ("arguments are no object", rpc(&format!("{{{name},\"arguments\":[]}}")), "body_invalid"),
         ("a batch", format!("[{}]", rpc(&format!("{{{name},{args}}}"))), "batch_refused"),
         ("an empty batch", "[]".into(), "batch_refused"),
-        ("unknown method", r#"{"jsonrpc":"2.0","id":1,"method":"tools/destroy"}"#.into(), "method_unknown"),
+        (
+            "unknown method",
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/destroy"}"#.into(),
+            "method_unknown",
+        ),
         ("a key twice", rpc(&format!("{{{name},{name},{args}}}")), "duplicate_key"),
         (
             "a key twice after unescaping",
@@ -53,10 +61,22 @@ fn bad_messages() -> Vec<(&'static str, String, &'static str)> {
             rpc(&format!(r#"{{{name},"arguments":{{"employee_id":"a","employee_id":"b"}}}}"#)),
             "duplicate_key",
         ),
-        ("a key in another case", rpc(&format!(r#"{{{name},"Name":"receipt_ocr",{args}}}"#)), "body_invalid"),
+        (
+            "a key in another case",
+            rpc(&format!(r#"{{{name},"Name":"receipt_ocr",{args}}}"#)),
+            "body_invalid",
+        ),
         ("half a character", rpc(r#"{"name":"\ud800"}"#), "lone_surrogate"),
-        ("too many digits", rpc(&format!(r#"{{{name},{args},"x":0.1234567890123456789}}"#)), "number_inexact"),
-        ("too large a number", rpc(&format!(r#"{{{name},{args},"x":18446744073709551616}}"#)), "number_inexact"),
+        (
+            "too many digits",
+            rpc(&format!(r#"{{{name},{args},"x":0.1234567890123456789}}"#)),
+            "number_inexact",
+        ),
+        (
+            "too large a number",
+            rpc(&format!(r#"{{{name},{args},"x":18446744073709551616}}"#)),
+            "number_inexact",
+        ),
         ("minus nought", rpc(&format!(r#"{{{name},{args},"x":-0}}"#)), "number_inexact"),
         ("too deep", rpc(&format!(r#"{{{name},"x":{}}}"#, nested(LEVELS_MAX))), "too_deep"),
     ]
@@ -81,7 +101,8 @@ async fn what_an_mcp_client_must_not_send_goes_no_further() {
 #[tokio::test]
 async fn headers_that_contradict_the_body_are_refused() {
     let rig = Rig::start().await;
-    let body = tool_call("get_employee_cost_center", &json!({ "employee_id": "alice@example.com" }));
+    let body =
+        tool_call("get_employee_cost_center", &json!({ "employee_id": "alice@example.com" }));
     let authorization = format!("Bearer {}", rig.site.expense());
     let good = [
         ("content-type", "application/json"),
@@ -115,11 +136,19 @@ async fn what_an_llm_client_must_not_send_goes_no_further() {
         ("not JSON", "hello".to_owned(), "body_invalid"),
         ("cut off", "{".to_owned(), "body_invalid"),
         ("no model", format!("{{{message}}}"), "body_invalid"),
-        ("a model twice", format!(r#"{{{model},"mod\u0065l":"gpt-5",{message}}}"#), "duplicate_key"),
+        (
+            "a model twice",
+            format!(r#"{{{model},"mod\u0065l":"gpt-5",{message}}}"#),
+            "duplicate_key",
+        ),
         ("half a character", format!(r#"{{{model},"user":"\udc00",{message}}}"#), "lone_surrogate"),
         ("too deep", format!(r#"{{{model},{message},"x":{}}}"#, nested(LEVELS_MAX)), "too_deep"),
         ("inexact", format!(r#"{{{model},{message},"seed":1e999}}"#), "number_inexact"),
-        ("another team's model", format!(r#"{{"model":"gpt-5",{message}}}"#), "pr.model_not_allowed"),
+        (
+            "another team's model",
+            format!(r#"{{"model":"gpt-5",{message}}}"#),
+            "pr.model_not_allowed",
+        ),
         ("nobody's model", format!(r#"{{"model":"gpt-9",{message}}}"#), "resource_unknown"),
         (
             "too large",
@@ -165,7 +194,8 @@ struct Sequence(u64);
 
 impl Sequence {
     fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % bound
     }
 
@@ -180,10 +210,30 @@ impl Sequence {
     /// Any JSON value, written as unusually as it may be.
     fn value(&mut self, levels: usize) -> String {
         let scalars = [
-            "null", "true", "false", "0", "-1", "0.0", "1.50", "1E2", "1e-7", "12345678901234567",
-            "9223372036854775807", "-9223372036854775808", "18446744073709551615", "\"\"", "\"\\/\"",
-            "\"\\u00e9\\uD83D\\uDE00\"", "\"é😀\"", "\"\\u0000\\b\\f\\n\\r\\t\\\"\\\\\"", "\"\u{2028}\u{feff}\"",
-            "\"__proto__\"", "[]", "{}", "[ ]", "{\n}",
+            "null",
+            "true",
+            "false",
+            "0",
+            "-1",
+            "0.0",
+            "1.50",
+            "1E2",
+            "1e-7",
+            "12345678901234567",
+            "9223372036854775807",
+            "-9223372036854775808",
+            "18446744073709551615",
+            "\"\"",
+            "\"\\/\"",
+            "\"\\u00e9\\uD83D\\uDE00\"",
+            "\"é😀\"",
+            "\"\\u0000\\b\\f\\n\\r\\t\\\"\\\\\"",
+            "\"\u{2028}\u{feff}\"",
+            "\"__proto__\"",
+            "[]",
+            "{}",
+            "[ ]",
+            "{\n}",
         ];
         if levels == 0 || self.below(3) == 0 {
             return self.pick(&scalars).to_owned();
@@ -209,13 +259,19 @@ impl Sequence {
     /// A permitted call in an order, spacing and spelling of its own.
     fn body(&mut self) -> String {
         let id = self.pick(&["7", "-7", "\"\\u0061\"", "\"\"", "9223372036854775807", "\"7\""]);
-        let alice = self.pick(&["alice@example.com", "\\u0061lice\\u0040example.com", "alice@example\\u002ecom"]);
+        let alice = self.pick(&[
+            "alice@example.com",
+            "\\u0061lice\\u0040example.com",
+            "alice@example\\u002ecom",
+        ]);
         let name = self.pick(&["get_employee_cost_center", "get\\u005femployee_cost_center"]);
         let key = self.pick(&["employee_id", "employee\\u005fid"]);
         let meta = self.value(3);
         let meta = if meta.starts_with('{') { meta } else { format!("{{\"m\":{meta}}}") };
-        let arguments = format!("\"arguments\":{}{{\"{key}\":{}\"{alice}\"}}", self.blank(), self.blank());
-        let mut params = vec![arguments, format!("\"name\":\"{name}\""), format!("\"_meta\":{meta}")];
+        let arguments =
+            format!("\"arguments\":{}{{\"{key}\":{}\"{alice}\"}}", self.blank(), self.blank());
+        let mut params =
+            vec![arguments, format!("\"name\":\"{name}\""), format!("\"_meta\":{meta}")];
         params.push(format!("\"later\":{}", self.spaced_value(4)));
         let params = self.joined(params);
         let envelope = vec![

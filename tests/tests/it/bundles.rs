@@ -69,38 +69,85 @@ fn with_file(site: &Site, name: &str, change: fn(&str) -> String) {
 
 const REGO: &str = "rego/expense/expense.rego";
 
-/// Each way to get a bundle refused: what it is, how `bad.tar.gz` comes about, and the reason.
+/// What a bundle is, how it comes about as `bad.tar.gz`, and the reason why it is refused.
+type Refused = (&'static str, fn(&Site), &'static str);
+
+/// Each way to get a bundle refused.
 /// Version 5 is live.
-const REFUSALS: &[(&str, fn(&Site), &str)] = &[
-    ("unsigned", |site| {
-        built(site);
-        std::fs::rename(site.path("built.tar.gz"), site.path("bad.tar.gz")).unwrap();
-    }, "bundle_unsigned"),
-    ("one byte changed", |site| with_bytes(site, |bytes| {
-        let at = bytes.windows(12).position(|window| window == b"never_over\":").unwrap();
-        bytes[at] = b'N';
-    }), "bundle_corrupt"),
-    ("cut off", |site| with_bytes(site, |bytes| bytes.truncate(bytes.len() / 2)), "bundle_truncated"),
+const REFUSALS: &[Refused] = &[
+    (
+        "unsigned",
+        |site| {
+            built(site);
+            std::fs::rename(site.path("built.tar.gz"), site.path("bad.tar.gz")).unwrap();
+        },
+        "bundle_unsigned",
+    ),
+    (
+        "one byte changed",
+        |site| {
+            with_bytes(site, |bytes| {
+                let at = bytes.windows(12).position(|window| window == b"never_over\":").unwrap();
+                bytes[at] = b'N';
+            })
+        },
+        "bundle_corrupt",
+    ),
+    (
+        "cut off",
+        |site| with_bytes(site, |bytes| bytes.truncate(bytes.len() / 2)),
+        "bundle_truncated",
+    ),
     ("something behind it", |site| with_bytes(site, |bytes| bytes.push(0)), "bundle_gzip_trailing"),
-    ("signed by another key", |site| {
-        site.ok(&["keys", "new", "bundle", "-o", "other"]);
-        signed_by(site, "other/bundle.key", SCOPE);
-    }, "bundle_key_unknown"),
-    ("signed for something else", |site| signed_by(site, "keys/bundle.key", "prod"), "bundle_scope"),
+    (
+        "signed by another key",
+        |site| {
+            site.ok(&["keys", "new", "bundle", "-o", "other"]);
+            signed_by(site, "other/bundle.key", SCOPE);
+        },
+        "bundle_key_unknown",
+    ),
+    (
+        "signed for something else",
+        |site| signed_by(site, "keys/bundle.key", "prod"),
+        "bundle_scope",
+    ),
     ("a lower version", |site| version(site, "bad.tar.gz", 4), "bundle_version_lower"),
-    ("expired", |site| with_manifest(site, "\"expires\": \"2020-01-01T00:00:00Z\""), "bundle_expired"),
-    ("not yet valid", |site| {
-        with_manifest(site, "\"not_before\": \"2990-01-01T00:00:00Z\"");
-    }, "bundle_not_yet_valid"),
-    ("Rego that does not parse", |site| {
-        with_file(site, REGO, |text| format!("{text}\nallow if {{"));
-    }, "bundle_invalid"),
-    ("Rego with an unknown builtin in a rule that nothing uses", |site| {
-        with_file(site, REGO, |text| format!("{text}\n_x if no.such(1)\n"));
-    }, "bundle_invalid"),
-    ("Cedar with an action that nobody knows", |site| {
-        with_file(site, "cedar/expense.cedar", |text| text.replace("receipt_ocr", "receipt_orc"));
-    }, "bundle_invalid"),
+    (
+        "expired",
+        |site| with_manifest(site, "\"expires\": \"2020-01-01T00:00:00Z\""),
+        "bundle_expired",
+    ),
+    (
+        "not yet valid",
+        |site| {
+            with_manifest(site, "\"not_before\": \"2990-01-01T00:00:00Z\"");
+        },
+        "bundle_not_yet_valid",
+    ),
+    (
+        "Rego that does not parse",
+        |site| {
+            with_file(site, REGO, |text| format!("{text}\nallow if {{"));
+        },
+        "bundle_invalid",
+    ),
+    (
+        "Rego with an unknown builtin in a rule that nothing uses",
+        |site| {
+            with_file(site, REGO, |text| format!("{text}\n_x if no.such(1)\n"));
+        },
+        "bundle_invalid",
+    ),
+    (
+        "Cedar with an action that nobody knows",
+        |site| {
+            with_file(site, "cedar/expense.cedar", |text| {
+                text.replace("receipt_ocr", "receipt_orc")
+            });
+        },
+        "bundle_invalid",
+    ),
 ];
 
 #[tokio::test]
@@ -113,10 +160,8 @@ async fn a_refused_bundle_leaves_the_old_one_live_and_says_why() {
         let before = rig.logged(Kind::Bundle, "/reason", id);
         make(&rig.site);
         rig.site.serve("bad.tar.gz");
-        until(what, || async {
-            (rig.logged(Kind::Bundle, "/reason", id) > before).then_some(())
-        })
-        .await;
+        until(what, || async { (rig.logged(Kind::Bundle, "/reason", id) > before).then_some(()) })
+            .await;
         let bundle = rig.status().await["bundles"][0].clone();
         assert_eq!((&bundle["version"], &bundle["live"]), (&json!(5), &json!(null)), "{what}");
         assert!(bundle["refused"].to_string().contains(id), "{what}: {bundle}");
@@ -170,7 +215,11 @@ async fn bundles_change_without_a_lost_request_and_never_go_back() {
             tokio::spawn(async move {
                 while !stop.load(Ordering::Relaxed) {
                     let answer = rig.harmless_by(&key).await;
-                    assert_eq!((answer.status, answer.text().as_str()), (200, "done"), "{answer:?}");
+                    assert_eq!(
+                        (answer.status, answer.text().as_str()),
+                        (200, "done"),
+                        "{answer:?}"
+                    );
                     served.fetch_add(1, Ordering::Relaxed);
                 }
             })
@@ -230,5 +279,8 @@ fn authors_see_every_error_at_once_with_its_place() {
     let json = site.lictor(&["check", "source/expense-report", "--format", "json"]).code(5);
     let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
     let text = json.to_string();
-    assert!(text.matches("\"line\":").count() >= 3 && text.matches("\"col\":").count() >= 3, "{text}");
+    assert!(
+        text.matches("\"line\":").count() >= 3 && text.matches("\"col\":").count() >= 3,
+        "{text}"
+    );
 }

@@ -40,7 +40,8 @@ fn credentials(rig: &Rig) -> Vec<(&'static str, String, &'static str)> {
 #[tokio::test]
 async fn whoever_is_not_known_is_refused_with_a_reason() {
     let rig = Rig::start().await;
-    let body = tool_call("get_employee_cost_center", &json!({ "employee_id": "alice@example.com" }));
+    let body =
+        tool_call("get_employee_cost_center", &json!({ "employee_id": "alice@example.com" }));
     let chat = json!({ "model": "gpt-5-nano", "messages": [{ "role": "user", "content": "hi" }] });
     for (what, token, id) in credentials(&rig) {
         let mut legacy = body.clone();
@@ -71,8 +72,10 @@ async fn agents_and_actors_that_nobody_registered_are_seen_and_not_served() {
     ];
     for (what, token) in tokens {
         let args = json!({ "employee_id": "alice@example.com" });
-        let answer =
-            rig.http.call_tool(&rig.mcp("accounting"), &token, "get_employee_cost_center", &args).await;
+        let answer = rig
+            .http
+            .call_tool(&rig.mcp("accounting"), &token, "get_employee_cost_center", &args)
+            .await;
         rig.refused(&answer, "agent_unknown", what);
         let decided = rig.logged(lictor_audit::Kind::Decision, "/call_id", &answer.call_id());
         assert_eq!(decided, 1, "{what}: the decision point's log has it too");
@@ -105,7 +108,8 @@ async fn api_keys_work_until_they_are_revoked_from_the_store() {
 #[tokio::test]
 async fn nobody_asks_the_decision_point_unknown() {
     let rig = Rig::start().await;
-    let paths = ["/v1/status", "/v1/decide", "/metrics", "/lictor.v1.DecisionService/Decide", "/nothing"];
+    let paths =
+        ["/v1/status", "/v1/decide", "/metrics", "/lictor.v1.DecisionService/Decide", "/nothing"];
     for path in paths {
         for token in ["", "wrong", &rig.site.expense()] {
             let url = format!("{}{path}", rig.up.pdp);

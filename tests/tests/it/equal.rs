@@ -35,18 +35,20 @@ async fn pdp(site: &Site, name: &str, now_ms: i64) -> Running {
     server::start(config, &audit, None, Clock::from_fn(move || now_ms)).await.unwrap()
 }
 
-/// The calls of every case file of both bundles.
+/// The calls of every case file of both bundles, and then all again.
 fn calls() -> Vec<Arc<Call>> {
     let mut calls = Vec::new();
     for bundle in ["expense-report", "pr-review"] {
         let folder = repository().join("bundles").join(bundle).join("cases");
-        let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+        let mut files: Vec<_> =
+            std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
         files.sort();
         for file in files {
             calls.extend(calls_of(&file));
         }
     }
-    let numbered = calls.into_iter().enumerate();
+    // All of them twice, so that limits are spent.
+    let numbered = calls.clone().into_iter().chain(calls).enumerate();
     numbered
         .map(|(number, mut call)| {
             call["call_id"] = json!(format!("case-{number}"));
@@ -107,7 +109,7 @@ async fn asked(decide: &dyn Decide, calls: &[Arc<Call>]) -> Vec<Value> {
 async fn in_process_and_over_grpc_the_same() {
     let site = Site::new();
     let calls = calls();
-    assert!(calls.len() > 40, "{} cases were found", calls.len());
+    assert!(calls.len() > 80, "{} cases were found", calls.len());
     // All at one moment, after the bundle was signed.
     let now_ms = Clock::system().now_ms() + 1_000;
     let here = pdp(&site, "here", now_ms).await;
@@ -115,7 +117,8 @@ async fn in_process_and_over_grpc_the_same() {
     let tcp = pdp(&site, "tcp", now_ms).await;
     let handle = PeerHandle::new(here.pdp().clone(), Peer::new("tests", &[Role::Pep]));
     let expected = asked(&handle, &calls).await;
-    let target = Target::parse(&format!("unix:{}", site.path("socket/pdp.sock").display())).unwrap();
+    let target =
+        Target::parse(&format!("unix:{}", site.path("socket/pdp.sock").display())).unwrap();
     let over_socket = GrpcDecide::connect(&target, TokenSource::none()).unwrap();
     let target = Target::parse(&format!("http://{}", tcp.address())).unwrap();
     let token = TokenSource::file(&site.path("tcp/pep.token")).unwrap();
@@ -146,7 +149,8 @@ async fn nobody_but_the_decision_point_states_facts() {
     let site = Site::new();
     let running = pdp(&site, "pdp", Clock::system().now_ms()).await;
     let token = std::fs::read_to_string(site.path("pdp/pep.token")).unwrap();
-    let bearer: tonic::metadata::MetadataValue<_> = format!("Bearer {}", token.trim()).parse().unwrap();
+    let bearer: tonic::metadata::MetadataValue<_> =
+        format!("Bearer {}", token.trim()).parse().unwrap();
     let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", running.address()));
     let channel = endpoint.unwrap().connect().await.unwrap();
     let mut client =

@@ -50,7 +50,10 @@ async fn a_dead_decision_point_means_no_and_a_new_one_is_found() {
         let refusal = answer.refusal().unwrap();
         let known = ["pdp_unavailable", "result_withheld"];
         assert!(answer.reasons().iter().any(|id| known.contains(&id.as_str())), "{answer:?}");
-        assert_eq!(refusal["executed"] == true, answer.reasons().contains(&"result_withheld".into()));
+        assert_eq!(
+            refusal["executed"] == true,
+            answer.reasons().contains(&"result_withheld".into())
+        );
         assert!(allowed > 0, "{answer:?}");
     }
     let answer = harmless(&url, &token).await;
@@ -67,7 +70,8 @@ async fn a_dead_decision_point_means_no_and_a_new_one_is_found() {
     .await;
     assert!(pep.terminate().await.success());
     assert!(pdp.terminate().await.success());
-    let verified = site.verify(&["pdp-audit", "pep-audit"], &["state/audit.pub", "pep-state/audit.pub"]);
+    let verified =
+        site.verify(&["pdp-audit", "pep-audit"], &["state/audit.pub", "pep-state/audit.pub"]);
     assert!(verified.contains("in 3 log(s)"), "{verified}");
 }
 
@@ -193,10 +197,15 @@ async fn nothing_is_allowed_that_cannot_be_recorded() {
         let answer = cramped.call().await;
         assert_eq!((answer.status, answer.reasons()), (503, vec!["audit_unavailable".to_owned()]));
     }
-    assert_eq!(cramped.tools.calls().len(), allowed + withheld(&refused), "nothing passes unrecorded");
+    assert_eq!(
+        cramped.tools.calls().len(),
+        allowed + withheld(&refused),
+        "nothing passes unrecorded"
+    );
     let ready = format!("{}/readyz", cramped.up.pdp);
     let (pdp, pep) = (ready, format!("{}/readyz", cramped.up.mcp.trim_end_matches("/mcp")));
-    let statuses = [pdp, pep].map(|url| async move { Http::default().get(&url, "").await.unwrap().status });
+    let statuses =
+        [pdp, pep].map(|url| async move { Http::default().get(&url, "").await.unwrap().status });
     let statuses = futures::future::join_all(statuses).await;
     assert!(statuses.contains(&503), "{statuses:?}");
 }

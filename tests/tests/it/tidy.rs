@@ -53,7 +53,8 @@ fn nothing_is_left_for_later() {
     for (path, text) in read_by_people() {
         for mark in &marks {
             let word = |line: &&str| {
-                line.split(|c: char| !c.is_ascii_alphanumeric() && c != ':').any(|w| w.starts_with(mark.as_str()))
+                line.split(|c: char| !c.is_ascii_alphanumeric() && c != ':')
+                    .any(|w| w.starts_with(mark.as_str()))
             };
             let line = text.lines().find(word);
             assert!(line.is_none(), "{}: {}", path.display(), line.unwrap_or_default());
@@ -63,14 +64,14 @@ fn nothing_is_left_for_later() {
 
 #[test]
 fn every_crate_says_how_it_is_laid_out() {
-    let libraries: Vec<_> = read_by_people()
-        .into_iter()
-        .filter(|(path, _)| path.ends_with("src/lib.rs"))
-        .collect();
+    let libraries: Vec<_> =
+        read_by_people().into_iter().filter(|(path, _)| path.ends_with("src/lib.rs")).collect();
     assert!(libraries.len() >= 9, "the crates were not found");
     for (path, text) in libraries {
         assert!(text.starts_with("//!"), "{}", path.display());
-        let layout = text.lines().any(|line| line.starts_with("//! # Layout") || line.starts_with("//! Layout"));
+        let layout = text
+            .lines()
+            .any(|line| line.starts_with("//! # Layout") || line.starts_with("//! Layout"));
         assert!(layout, "{}: no Layout section", path.display());
     }
 }

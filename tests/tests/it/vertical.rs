@@ -52,7 +52,8 @@ pub(crate) async fn start(site: &Site, tools: &Upstream, way: Way) -> Parts {
     let more = format!("{how}state_dir = \"{root}/pep-state\"");
     let config = site.common("pep-audit", "") + &site.pep_mcp(tools, &more);
     site.write("pep.toml", &config);
-    let pep = Server::start("lictor-pep-mcp", &["-c", "pep.toml"], site.root(), MCP_SAYS).await.unwrap();
+    let pep =
+        Server::start("lictor-pep-mcp", &["-c", "pep.toml"], site.root(), MCP_SAYS).await.unwrap();
     let url = format!("http://{}/mcp/accounting", pep.address(MCP_SAYS));
     Parts { pdp, pep, url }
 }
@@ -135,9 +136,8 @@ async fn one_call_through_one_process() {
     let site = Site::new();
     let tools = Upstream::tools(&repository().join("bundles")).await;
     let provider = Upstream::provider().await;
-    let config = site.common("audit", "")
-        + &site.pep_http(&provider, "")
-        + &site.pep_mcp(&tools, "");
+    let config =
+        site.common("audit", "") + &site.pep_http(&provider, "") + &site.pep_mcp(&tools, "");
     let up = Up::start(&site, &config).await.unwrap();
     let token = site.expense();
     let url = format!("{}/accounting", up.mcp);

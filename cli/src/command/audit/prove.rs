@@ -45,21 +45,15 @@ pub(super) fn run(args: &ProveArgs) -> Result<Exit, Failure> {
     let (log, seq) = match (&args.log, args.seq, &args.decision) {
         (Some(log), Some(seq), _) => (log.clone(), seq),
         (_, _, Some(id)) => {
-            let records = logs
-                .decision(id, false)
-                .map_err(|error| unreadable(&error))?;
-            let record = records
-                .iter()
-                .find(|record| record.kind == lictor_audit::Kind::Decision);
+            let records = logs.decision(id, false).map_err(|error| unreadable(&error))?;
+            let record = records.iter().find(|record| record.kind == lictor_audit::Kind::Decision);
             let record = record.or(records.first());
             let record = record
                 .ok_or_else(|| Failure::failed(format!("no record is of decision `{id}`")))?;
             (record.log.clone(), record.seq)
         }
         _ => {
-            return Err(Failure::usage(
-                "give `--decision ID`, or `--log NAME --seq N`",
-            ));
+            return Err(Failure::usage("give `--decision ID`, or `--log NAME --seq N`"));
         }
     };
     let proof = logs.prove(&log, seq).map_err(|error| failure(&error))?;
@@ -70,10 +64,7 @@ pub(super) fn run(args: &ProveArgs) -> Result<Exit, Failure> {
 fn check(args: &ProveArgs, path: &Path) -> Result<Exit, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| io("read", path, error))?;
     let proof: Proof = serde_json::from_str(&text).map_err(|error| {
-        Failure::new(
-            Exit::Broken,
-            format!("`{}` is not a proof: {error}", path.display()),
-        )
+        Failure::new(Exit::Broken, format!("`{}` is not a proof: {error}", path.display()))
     })?;
     let record = verify_proof(&proof, &verifying(&args.keys)?).map_err(|error| failure(&error))?;
     print(&write(&[record], args.format)?)?;

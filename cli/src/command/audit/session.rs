@@ -115,21 +115,10 @@ pub(super) fn run(args: &SessionArgs) -> Result<Exit, Failure> {
         Format::Json => escape_controls(&to_json(&session)?),
         Format::Pretty => {
             let plain = args.key.is_some() || args.output.is_some();
-            told::pretty(
-                &session,
-                if plain {
-                    Paint::plain()
-                } else {
-                    Paint::stdout()
-                },
-            )
+            told::pretty(&session, if plain { Paint::plain() } else { Paint::stdout() })
         }
     };
-    let text = if session.chain.whole {
-        signed(args, text, &report)?
-    } else {
-        text
-    };
+    let text = if session.chain.whole { signed(args, text, &report)? } else { text };
     match &args.output {
         Some(path) => write_whole(path, text.as_bytes())?,
         None => print(&text)?,
@@ -143,9 +132,7 @@ pub(super) fn run(args: &SessionArgs) -> Result<Exit, Failure> {
 
 /// The records of a session, and those of the approvals that it waited for, by time.
 fn records(logs: &Logs, session: &str) -> Result<Vec<Record>, Failure> {
-    let mut records = logs
-        .session(session, false)
-        .map_err(|error| unreadable(&error))?;
+    let mut records = logs.session(session, false).map_err(|error| unreadable(&error))?;
     let approvals: BTreeSet<String> = records
         .iter()
         .filter_map(|record| record.str_at("/approval").map(ToOwned::to_owned))
@@ -172,11 +159,8 @@ fn signed(args: &SessionArgs, text: String, report: &Report) -> Result<String, F
         return Ok(text);
     };
     let key = load_signing(path).map_err(|error| Failure::error(&error))?;
-    let deployment = report
-        .logs
-        .iter()
-        .map(|log| log.deployment.as_str())
-        .find(|name| !name.is_empty());
+    let deployment =
+        report.logs.iter().map(|log| log.deployment.as_str()).find(|name| !name.is_empty());
     let name = format!("{}/{REPORT_NAME}", deployment.unwrap_or("lictor"));
     sign_report(&text, &name, &key).map_err(|error| Failure::error(&error))
 }
@@ -231,54 +215,34 @@ fn tell(id: &str, records: &[Record], report: &Report) -> Session {
         call.add(record);
     }
     session.calls = order.iter().filter_map(|id| calls.remove(id)).collect();
-    session.policies = session
-        .calls
-        .iter()
-        .flat_map(|call| call.policies.clone())
-        .collect();
+    session.policies = session.calls.iter().flat_map(|call| call.policies.clone()).collect();
     session
 }
 
 fn event(record: &Record) -> Event {
-    Event {
-        at: rfc3339(record.ts_ms),
-        kind: record.kind,
-        body: record.body.clone(),
-    }
+    Event { at: rfc3339(record.ts_ms), kind: record.kind, body: record.body.clone() }
 }
 
 fn who(session: &mut Session, record: &Record) {
     // The decision point names a party by type and id, an enforcement point by id.
     let named = |member: &str| {
-        let text = record
-            .str_at(&format!("/{member}/id"))
-            .or(record.str_at(&format!("/{member}")));
+        let text = record.str_at(&format!("/{member}/id")).or(record.str_at(&format!("/{member}")));
         text.map(ToOwned::to_owned)
     };
     session.tenants.extend(named("tenant"));
     session.subjects.extend(named("subject"));
     session.agents.extend(named("agent"));
-    let chain = record
-        .body
-        .get("delegation")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
+    let chain = record.body.get("delegation").and_then(Value::as_array).into_iter().flatten();
     for actor in chain.filter_map(|actor| actor.get("id").and_then(Value::as_str)) {
         if !session.delegation.iter().any(|known| known == actor) {
             session.delegation.push(actor.to_owned());
         }
     }
     if let Some(name) = record.str_at("/bundle/name") {
-        let version = record
-            .body
-            .pointer("/bundle/version")
-            .and_then(Value::as_u64)
-            .unwrap_or_default();
+        let version =
+            record.body.pointer("/bundle/version").and_then(Value::as_u64).unwrap_or_default();
         let digest = record.str_at("/bundle/digest").unwrap_or_default();
-        session
-            .bundles
-            .insert(format!("{name} version {version} {digest}"));
+        session.bundles.insert(format!("{name} version {version} {digest}"));
     }
 }
 
@@ -304,24 +268,13 @@ impl CallTold {
             self.outcome = record.str_at("/outcome").map(ToOwned::to_owned);
             self.duration_us = duration_us;
         }
-        for reason in record
-            .body
-            .get("reasons")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-        {
-            let id = reason
-                .get("id")
-                .unwrap_or(reason)
-                .as_str()
-                .unwrap_or_default();
+        for reason in record.body.get("reasons").and_then(Value::as_array).into_iter().flatten() {
+            let id = reason.get("id").unwrap_or(reason).as_str().unwrap_or_default();
             if !id.is_empty() && !self.reasons.iter().any(|known| known == id) {
                 self.reasons.push(id.to_owned());
             }
             let policy = reason.get("policy").and_then(Value::as_str);
-            self.policies
-                .extend(policy.filter(|p| !p.is_empty()).map(ToOwned::to_owned));
+            self.policies.extend(policy.filter(|p| !p.is_empty()).map(ToOwned::to_owned));
         }
     }
 }
@@ -334,16 +287,8 @@ fn fill(place: &mut String, text: String) {
 }
 
 fn strings(record: &Record, member: &str) -> Vec<String> {
-    let items = record
-        .body
-        .get(member)
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
-    items
-        .filter_map(Value::as_str)
-        .map(ToOwned::to_owned)
-        .collect()
+    let items = record.body.get(member).and_then(Value::as_array).into_iter().flatten();
+    items.filter_map(Value::as_str).map(ToOwned::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -389,13 +334,8 @@ mod tests {
         };
         let told = tell("s", &records, &report);
         assert_eq!(told.subjects, BTreeSet::from(["alice".to_owned()]));
-        let [call] = told.calls.as_slice() else {
-            panic!("{:?}", told.calls)
-        };
-        assert_eq!(
-            (call.outcome.as_deref(), call.duration_us),
-            (Some("forwarded"), Some(900))
-        );
+        let [call] = told.calls.as_slice() else { panic!("{:?}", told.calls) };
+        assert_eq!((call.outcome.as_deref(), call.duration_us), (Some("forwarded"), Some(900)));
         assert_eq!((call.decision_us, call.executed), (Some(40), true));
         assert_eq!(call.reasons, ["permit"]);
         assert_eq!(

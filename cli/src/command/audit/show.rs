@@ -68,10 +68,8 @@ pub(super) fn write(records: &[Record], format: Format) -> Result<String, Failur
                 ));
                 // Line ends of the JSON are ours; everything else is shown safely.
                 let body = to_json(&record.body)?;
-                let lines: Vec<String> = body
-                    .lines()
-                    .map(|line| format!("  {}", shown(line)))
-                    .collect();
+                let lines: Vec<String> =
+                    body.lines().map(|line| format!("  {}", shown(line))).collect();
                 text.push_str(&lines.join("\n"));
             }
         }

@@ -44,10 +44,8 @@ pub(super) fn run(args: &TailArgs) -> Result<Exit, Failure> {
         let text = format!("`{}` is not a directory of audit logs", path.display());
         return Err(Failure::failed(text));
     }
-    let mut tails: Vec<DirTail> = paths
-        .into_iter()
-        .map(|path| DirTail::new(path, &trusted))
-        .collect();
+    let mut tails: Vec<DirTail> =
+        paths.into_iter().map(|path| DirTail::new(path, &trusted)).collect();
     let (mut records, wrong) = poll_to_end(&mut tails);
     records.drain(..records.len().saturating_sub(args.lines));
     print(&write(&records, args.format)?)?;

@@ -13,14 +13,7 @@ pub(super) fn pretty(session: &Session, paint: Paint) -> String {
             text.push_str(&format!("{name:<10} {}\n", shown(&value)));
         }
     };
-    row(
-        "who",
-        format!(
-            "{} for {}",
-            anybody(&session.agents),
-            anybody(&session.subjects)
-        ),
-    );
+    row("who", format!("{} for {}", anybody(&session.agents), anybody(&session.subjects)));
     row("through", session.delegation.join(", "));
     row("tenant", join(&session.tenants));
     row("when", format!("{} to {}", session.first, session.last));
@@ -45,22 +38,14 @@ pub(super) fn pretty(session: &Session, paint: Paint) -> String {
         }
     }
     let chain = &session.chain;
-    let verdict = if chain.whole {
-        paint.green("whole")
-    } else {
-        paint.red("broken")
-    };
+    let verdict = if chain.whole { paint.green("whole") } else { paint.red("broken") };
     let (records, logs) = (chain.records, chain.logs.len());
-    text.push_str(&format!(
-        "\nlogs are {verdict}: {records} good records in {logs} log(s)\n"
-    ));
+    text.push_str(&format!("\nlogs are {verdict}: {records} good records in {logs} log(s)\n"));
     text
 }
 
 fn calls(session: &Session) -> String {
-    let head = [
-        "", "time", "action", "resource", "verdict", "outcome", "took", "why",
-    ];
+    let head = ["", "time", "action", "resource", "verdict", "outcome", "took", "why"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for (index, call) in session.calls.iter().enumerate() {
         rows.push(vec![
@@ -97,9 +82,5 @@ fn join(names: &BTreeSet<String>) -> String {
 }
 
 fn anybody(names: &BTreeSet<String>) -> String {
-    if names.is_empty() {
-        "nobody named".to_owned()
-    } else {
-        join(names)
-    }
+    if names.is_empty() { "nobody named".to_owned() } else { join(names) }
 }

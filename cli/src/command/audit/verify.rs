@@ -52,10 +52,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Exit, Failure> {
         Format::Json => print_json(&document(report.as_ref(), logs.as_ref())?)?,
         Format::Pretty => {
             let told = report.as_ref().map(ReportTold::pretty).unwrap_or_default();
-            print(&format!(
-                "{told}{}",
-                logs.as_ref().map(pretty).unwrap_or_default()
-            ))?;
+            print(&format!("{told}{}", logs.as_ref().map(pretty).unwrap_or_default()))?;
             if args.keys.is_empty() {
                 say(
                     "no key was given: each log was held against the key that it names itself; give `--key` to know whose it is",
@@ -106,16 +103,8 @@ struct ReportTold {
 fn check_report(path: &Path, trusted: &[VerifyingKey]) -> Result<ReportTold, Failure> {
     let path = path.to_owned();
     Ok(match verify_report(&read(&path)?, trusted) {
-        Ok(report) => ReportTold {
-            path,
-            signed_as: report.name,
-            refused: None,
-        },
-        Err(error) => ReportTold {
-            path,
-            signed_as: String::new(),
-            refused: Some(error),
-        },
+        Ok(report) => ReportTold { path, signed_as: report.name, refused: None },
+        Err(error) => ReportTold { path, signed_as: String::new(), refused: Some(error) },
     })
 }
 
@@ -147,29 +136,16 @@ fn pretty(report: &Report) -> String {
     let mut text: String = report.logs.iter().map(|log| line(log, paint)).collect();
     for origin in &report.missing {
         let what = paint.red("missing");
-        text.push_str(&format!(
-            "{}: {what}, a checkpoint of it is known\n",
-            shown(origin)
-        ));
+        text.push_str(&format!("{}: {what}, a checkpoint of it is known\n", shown(origin)));
     }
-    let verdict = if report.ok {
-        paint.green("whole")
-    } else {
-        paint.red("broken")
-    };
+    let verdict = if report.ok { paint.green("whole") } else { paint.red("broken") };
     let (records, logs) = (report.records, report.logs.len());
-    text.push_str(&format!(
-        "{verdict}: {records} good records in {logs} log(s)\n"
-    ));
+    text.push_str(&format!("{verdict}: {records} good records in {logs} log(s)\n"));
     text
 }
 
 fn line(log: &LogReport, paint: Paint) -> String {
-    let name = if log.log.is_empty() {
-        "a log without a name"
-    } else {
-        &log.log
-    };
+    let name = if log.log.is_empty() { "a log without a name" } else { &log.log };
     let Some(fault) = &log.fault else {
         let key = match log.key {
             KeyTrust::Pinned => "trusted key",

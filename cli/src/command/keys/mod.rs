@@ -75,28 +75,22 @@ fn new(args: &NewArgs) -> Result<Exit, Failure> {
     let purpose = Purpose::from_name(&args.purpose)
         .ok_or_else(|| Failure::usage(format!("there is no purpose `{}`", args.purpose)))?;
     let pair = generate(purpose).map_err(|error| Failure::error(&error))?;
-    let (private, public) = pair
-        .write_pair(&args.output)
-        .map_err(|error| Failure::error(&error))?;
+    let (private, public) =
+        pair.write_pair(&args.output).map_err(|error| Failure::error(&error))?;
     match args.format {
         Format::Json => print_json(&json!({
             "purpose": purpose.as_str(), "kid": pair.kid, "private": private, "public": public,
         }))?,
         Format::Pretty => {
             print(&format!("{}\n{}", private.display(), public.display()))?;
-            say(&format!(
-                "key {}: keep the first file secret, give the second away",
-                pair.kid
-            ));
+            say(&format!("key {}: keep the first file secret, give the second away", pair.kid));
         }
     }
     Ok(Exit::Ok)
 }
 
 fn public(args: &PublicArgs) -> Result<Exit, Failure> {
-    let key = load_signing(&args.file)
-        .map_err(|error| Failure::error(&error))?
-        .verifying_key();
+    let key = load_signing(&args.file).map_err(|error| Failure::error(&error))?.verifying_key();
     let pem = public_pem(&key).map_err(|error| Failure::error(&error))?;
     match args.format {
         Format::Json => print_json(&json!({"kid": key_id(&key), "public_pem": pem}))?,

@@ -76,9 +76,7 @@ pub(crate) struct RevokeArgs {
 fn party(text: &str) -> Result<PartyRef, String> {
     match text.split_once(':') {
         Some((kind, id)) if !kind.is_empty() && !id.is_empty() => Ok(PartyRef::new(kind, id)),
-        _ => Err(format!(
-            "`{text}` is not `TYPE:ID`: write `user:alice@example.com`"
-        )),
+        _ => Err(format!("`{text}` is not `TYPE:ID`: write `user:alice@example.com`")),
     }
 }
 
@@ -86,11 +84,7 @@ fn party(text: &str) -> Result<PartyRef, String> {
 pub(super) fn issue(args: &IssueArgs) -> Result<Exit, Failure> {
     let path = &args.store.store;
     let _lock = Lock::take(path)?;
-    let mut store = if path.exists() {
-        read(path)?
-    } else {
-        ApiKeyStore::default()
-    };
+    let mut store = if path.exists() { read(path)? } else { ApiKeyStore::default() };
     let now = now_ms();
     let request = IssueRequest {
         id: match &args.id {
@@ -100,17 +94,12 @@ pub(super) fn issue(args: &IssueArgs) -> Result<Exit, Failure> {
         tenant: args.tenant.clone(),
         subject: args.subject.clone(),
         agent: args.agent.as_deref().map(|id| PartyRef::new("agent", id)),
-        roles: args
-            .roles
-            .iter()
-            .filter_map(|name| Role::from_name(name))
-            .collect(),
+        roles: args.roles.iter().filter_map(|name| Role::from_name(name)).collect(),
         expires_ms: args.expires.map(|when| when.at_ms(now)),
         note: args.note.clone(),
     };
-    let (key, record) = store
-        .issue(&request, now, fresh()?)
-        .map_err(|error| Failure::error(&error))?;
+    let (key, record) =
+        store.issue(&request, now, fresh()?).map_err(|error| Failure::error(&error))?;
     write(path, &store)?;
     match args.store.format {
         Format::Json => {
@@ -138,14 +127,9 @@ pub(super) fn list(args: &ListArgs) -> Result<Exit, Failure> {
     match args.store.format {
         Format::Json => print_json(&json!({ "keys": keys }))?,
         Format::Pretty => {
-            let columns = [
-                "id", "tenant", "subject", "agent", "roles", "expires", "state", "note",
-            ];
+            let columns = ["id", "tenant", "subject", "agent", "roles", "expires", "state", "note"];
             let mut rows = vec![columns.map(str::to_owned).to_vec()];
-            rows.extend(
-                keys.iter()
-                    .map(|key| columns.map(|column| cell(key, column)).to_vec()),
-            );
+            rows.extend(keys.iter().map(|key| columns.map(|column| cell(key, column)).to_vec()));
             print(&table(&rows))?;
         }
     }
@@ -157,10 +141,7 @@ pub(super) fn revoke(args: &RevokeArgs) -> Result<Exit, Failure> {
     let path = &args.store.store;
     let _lock = Lock::take(path)?;
     let mut store = read(path)?;
-    let record = store
-        .revoke(&args.id)
-        .map_err(|error| Failure::error(&error))?
-        .clone();
+    let record = store.revoke(&args.id).map_err(|error| Failure::error(&error))?.clone();
     write(path, &store)?;
     match args.store.format {
         Format::Json => print_json(&describe(&record))?,
@@ -197,11 +178,7 @@ fn cell(key: &Value, column: &str) -> String {
         Some(Value::String(text)) => shown(text),
         Some(Value::Array(items)) => {
             let items: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
-            if items.is_empty() {
-                "-".to_owned()
-            } else {
-                items.join(",")
-            }
+            if items.is_empty() { "-".to_owned() } else { items.join(",") }
         }
         Some(other) => other.to_string(),
     }
@@ -233,11 +210,7 @@ impl Lock {
         let mut name = store.as_os_str().to_owned();
         name.push(".lock");
         let path = PathBuf::from(name);
-        let opened = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(&path);
+        let opened = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
         let file = opened.map_err(|error| io("open", &path, error))?;
         file.lock().map_err(|error| io("lock", &path, error))?;
         Ok(Self { _file: file })

@@ -80,20 +80,14 @@ pub(crate) fn execute(args: &TestArgs) -> Result<Exit, Failure> {
         };
         say(&format!("WARNING: nothing was tested: {what}"));
     }
-    let low = args
-        .threshold
-        .filter(|percent| ran.coverage_percent() < f64::from(*percent));
+    let low = args.threshold.filter(|percent| ran.coverage_percent() < f64::from(*percent));
     if let Some(percent) = low {
         say(&format!(
             "{:.1} % of the policy lines were reached, {percent} are required",
             ran.coverage_percent()
         ));
     }
-    Ok(if ran.failed() > 0 || low.is_some() {
-        Exit::TestsFailed
-    } else {
-        Exit::Ok
-    })
+    Ok(if ran.failed() > 0 || low.is_some() { Exit::TestsFailed } else { Exit::Ok })
 }
 
 fn invalid(args: &TestArgs, problems: &Problems) -> Result<Exit, Failure> {

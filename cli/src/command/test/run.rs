@@ -69,10 +69,7 @@ impl Status {
 
 impl Ran {
     pub(super) fn count(&self, status: Status) -> usize {
-        self.results
-            .iter()
-            .filter(|result| result.status == status)
-            .count()
+        self.results.iter().filter(|result| result.status == status).count()
     }
 
     /// Tests that failed or could not be run.
@@ -83,17 +80,9 @@ impl Ran {
     /// Policy lines that some Rego test reached, in percent of all; all of none are all.
     pub(super) fn coverage_percent(&self) -> f64 {
         let covered: usize = self.coverage.values().map(|file| file.covered.len()).sum();
-        let missed: usize = self
-            .coverage
-            .values()
-            .map(|file| file.not_covered.len())
-            .sum();
+        let missed: usize = self.coverage.values().map(|file| file.not_covered.len()).sum();
         let total = covered + missed;
-        if total == 0 {
-            100.0
-        } else {
-            covered as f64 * 100.0 / total as f64
-        }
+        if total == 0 { 100.0 } else { covered as f64 * 100.0 / total as f64 }
     }
 }
 
@@ -112,9 +101,7 @@ pub(super) fn all(args: &TestArgs, bundle: &LoadedBundle) -> Result<Loading<Ran>
     };
     let wanted = |case: &Case| {
         let name = format!("{}: {}", case.file, case.name);
-        args.run
-            .as_ref()
-            .is_none_or(|filter| filter.is_match(&name))
+        args.run.as_ref().is_none_or(|filter| filter.is_match(&name))
     };
     let cases: Vec<Case> = cases.into_iter().filter(wanted).collect();
     let mut ran = from_rego(report);
@@ -125,28 +112,19 @@ pub(super) fn all(args: &TestArgs, bundle: &LoadedBundle) -> Result<Loading<Ran>
 fn read_cases(verified: &VerifiedBundle) -> Result<Vec<Case>, Vec<Diagnostic>> {
     let mut all = Vec::new();
     let mut found = Vec::new();
-    for (name, bytes) in verified
-        .files()
-        .iter()
-        .filter(|(name, _)| kind(name) == Some(Kind::Cases))
+    for (name, bytes) in verified.files().iter().filter(|(name, _)| kind(name) == Some(Kind::Cases))
     {
         let text = String::from_utf8_lossy(bytes);
         match cases::parse(name, &text) {
             Ok(cases) => all.extend(cases),
             Err(error) => {
                 let message = error.to_string();
-                let message = message
-                    .strip_prefix(&format!("{name}: "))
-                    .unwrap_or(&message);
+                let message = message.strip_prefix(&format!("{name}: ")).unwrap_or(&message);
                 found.push(Diagnostic::error("case_invalid", name, message));
             }
         }
     }
-    if found.is_empty() {
-        Ok(all)
-    } else {
-        Err(found)
-    }
+    if found.is_empty() { Ok(all) } else { Err(found) }
 }
 
 fn rego(args: &TestArgs, verified: &VerifiedBundle) -> Result<TestReport, Vec<Diagnostic>> {
@@ -165,26 +143,12 @@ fn rego(args: &TestArgs, verified: &VerifiedBundle) -> Result<TestReport, Vec<Di
             let scope = settings.scope.clone()?;
             Some((
                 unit.clone(),
-                Scope {
-                    agents: scope.agents,
-                    servers: scope.servers,
-                    models: scope.models,
-                },
+                Scope { agents: scope.agents, servers: scope.servers, models: scope.models },
             ))
         })
         .collect();
-    let files = modules
-        .iter()
-        .map(|(name, text)| (*name, text.as_str()))
-        .collect();
-    run_tests(
-        &RegoSource {
-            files,
-            data: &data,
-            scopes: &scopes,
-        },
-        args.run.as_ref(),
-    )
+    let files = modules.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    run_tests(&RegoSource { files, data: &data, scopes: &scopes }, args.run.as_ref())
 }
 
 fn from_rego(report: TestReport) -> Ran {
@@ -207,10 +171,7 @@ fn from_rego(report: TestReport) -> Ran {
             decision: None,
         }
     };
-    Ran {
-        results: report.results.into_iter().map(told).collect(),
-        coverage: report.coverage,
-    }
+    Ran { results: report.results.into_iter().map(told).collect(), coverage: report.coverage }
 }
 
 /// Runs the cases on several threads; results are in the order of the cases.
@@ -229,10 +190,7 @@ fn run_cases(
             .chunks(share)
             .map(|cases| {
                 scope.spawn(move || {
-                    cases
-                        .iter()
-                        .map(|case| run_case(bundle, case, now))
-                        .collect::<Vec<_>>()
+                    cases.iter().map(|case| run_case(bundle, case, now)).collect::<Vec<_>>()
                 })
             })
             .collect();
@@ -257,11 +215,7 @@ fn run_case(bundle: &LoadedBundle, case: &Case, now_ms: i64) -> TestTold {
         status: if passed { Status::Pass } else { Status::Fail },
         prints: Vec::new(),
         elapsed: started.elapsed(),
-        decision: if passed {
-            None
-        } else {
-            Some(decision_of(&result))
-        },
+        decision: if passed { None } else { Some(decision_of(&result)) },
         file: result.file,
         name: result.name,
         differences: result.differences,

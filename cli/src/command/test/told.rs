@@ -11,11 +11,7 @@ use crate::output::{Paint, shown};
 /// For people: every failure with the difference and why, then the sum.
 pub(super) fn pretty(ran: &Ran, coverage: bool, paint: Paint) -> String {
     let mut text = String::new();
-    for result in ran
-        .results
-        .iter()
-        .filter(|result| result.status != Status::Pass)
-    {
+    for result in ran.results.iter().filter(|result| result.status != Status::Pass) {
         text.push_str(&block(result, paint));
     }
     if coverage {
@@ -31,9 +27,7 @@ pub(super) fn pretty(ran: &Ran, coverage: bool, paint: Paint) -> String {
         paint.green("ok")
     };
     let skipped = ran.count(Status::Skipped);
-    text.push_str(&format!(
-        "{verdict}: {passed} passed, {failed} failed, {skipped} skipped\n"
-    ));
+    text.push_str(&format!("{verdict}: {passed} passed, {failed} failed, {skipped} skipped\n"));
     text
 }
 
@@ -43,16 +37,9 @@ fn block(result: &TestTold, paint: Paint) -> String {
         Status::Error => paint.red("error"),
         Status::Fail | Status::Pass => paint.red("failed"),
     };
-    let line = if result.line > 0 {
-        format!(":{}", result.line)
-    } else {
-        String::new()
-    };
-    let mut text = format!(
-        "{status} {}{line}: {}\n",
-        shown(&result.file),
-        paint.bold(&shown(&result.name))
-    );
+    let line = if result.line > 0 { format!(":{}", result.line) } else { String::new() };
+    let mut text =
+        format!("{status} {}{line}: {}\n", shown(&result.file), paint.bold(&shown(&result.name)));
     for difference in &result.differences {
         text.push_str(&format!("  {}\n", shown(difference)));
     }
@@ -68,39 +55,25 @@ fn block(result: &TestTold, paint: Paint) -> String {
 /// Reasons and the policies that fired, of a failed case.
 fn why(decision: &Value) -> String {
     let said = |value: &Value, member: &str| {
-        let text = value
-            .get(member)
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let text = value.get(member).and_then(Value::as_str).unwrap_or_default();
         shown(text)
     };
     let list = |pointer: &str| {
-        decision
-            .pointer(pointer)
-            .and_then(Value::as_array)
-            .cloned()
-            .unwrap_or_default()
+        decision.pointer(pointer).and_then(Value::as_array).cloned().unwrap_or_default()
     };
     let mut text = String::new();
     for reason in list("/reasons") {
         let parts = ["id", "message", "detail"].map(|member| said(&reason, member));
         let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         let policy = said(&reason, "policy");
-        let place = if policy.is_empty() {
-            policy
-        } else {
-            format!(" [{policy}]")
-        };
+        let place = if policy.is_empty() { policy } else { format!(" [{policy}]") };
         text.push_str(&format!("  because {}{place}\n", parts.join(" ")));
     }
     // The reasons of an allow are its permits.
     if decision.get("effect").and_then(Value::as_str) != Some("allow") {
         for permit in list("/explain/permits") {
-            let line = format!(
-                "  permitted by {} {}",
-                said(&permit, "policy"),
-                said(&permit, "id")
-            );
+            let line =
+                format!("  permitted by {} {}", said(&permit, "policy"), said(&permit, "id"));
             text.push_str(&format!("{}\n", line.trim_end()));
         }
     }
@@ -117,11 +90,7 @@ fn why(decision: &Value) -> String {
 fn covered(ran: &Ran) -> String {
     let mut text = String::new();
     for (file, coverage) in &ran.coverage {
-        let missed: Vec<String> = coverage
-            .not_covered
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let missed: Vec<String> = coverage.not_covered.iter().map(ToString::to_string).collect();
         let total = coverage.covered.len() + coverage.not_covered.len();
         text.push_str(&format!(
             "{}: {} of {total} lines reached",
@@ -161,21 +130,14 @@ pub(super) fn json(path: &Path, bundle: &LoadedBundle, ran: &Ran, coverage: bool
     });
     if coverage && let Some(members) = document.as_object_mut() {
         let percent = ran.coverage_percent();
-        members.insert(
-            "coverage".to_owned(),
-            json!({"percent": percent, "files": ran.coverage}),
-        );
+        members.insert("coverage".to_owned(), json!({"percent": percent, "files": ran.coverage}));
     }
     document
 }
 
 /// JUnit XML, one suite for each file.
 pub(super) fn junit(ran: &Ran) -> String {
-    let mut files: Vec<&str> = ran
-        .results
-        .iter()
-        .map(|result| result.file.as_str())
-        .collect();
+    let mut files: Vec<&str> = ran.results.iter().map(|result| result.file.as_str()).collect();
     files.sort_unstable();
     files.dedup();
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
@@ -187,12 +149,7 @@ pub(super) fn junit(ran: &Ran) -> String {
     ));
     for file in files {
         let results: Vec<&TestTold> = ran.results.iter().filter(|r| r.file == file).collect();
-        let count = |status| {
-            results
-                .iter()
-                .filter(|result| result.status == status)
-                .count()
-        };
+        let count = |status| results.iter().filter(|result| result.status == status).count();
         xml.push_str(&format!(
             "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"{}\">\n",
             escape(file),
@@ -275,36 +232,24 @@ mod tests {
 
     #[test]
     fn a_failure_shows_the_difference_and_why() {
-        let ran = Ran {
-            results: vec![told(Status::Fail)],
-            ..Ran::default()
-        };
+        let ran = Ran { results: vec![told(Status::Fail)], ..Ran::default() };
         let text = pretty(&ran, false, Paint::plain());
-        for part in [
-            "got deny",
-            "because x.y no [rego/x/x.rego:3]",
-            "permitted by cedar.p",
-            "1 failed",
-        ] {
+        for part in
+            ["got deny", "because x.y no [rego/x/x.rego:3]", "permitted by cedar.p", "1 failed"]
+        {
             assert!(text.contains(part), "{part} is not in {text}");
         }
     }
 
     #[test]
     fn junit_is_escaped_and_counted() {
-        let ran = Ran {
-            results: vec![told(Status::Pass), told(Status::Fail)],
-            ..Ran::default()
-        };
+        let ran = Ran { results: vec![told(Status::Pass), told(Status::Fail)], ..Ran::default() };
         let xml = junit(&ran);
         assert!(
             xml.contains("name=\"a &lt;b&gt; &amp; &quot;c&quot;\" time=\"0.001500\"/>"),
             "{xml}"
         );
-        assert!(
-            xml.contains("tests=\"2\" failures=\"1\" errors=\"0\" skipped=\"0\""),
-            "{xml}"
-        );
+        assert!(xml.contains("tests=\"2\" failures=\"1\" errors=\"0\" skipped=\"0\""), "{xml}");
         assert_eq!(escape("\u{1}\n"), "\\u{1}&#10;");
     }
 
