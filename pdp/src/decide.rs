@@ -106,14 +106,45 @@ impl Pdp {
             Ok(made) => made,
             Err(_) => self.panicked(&call),
         };
+        self.released(peer, &call, made, started.elapsed()).await
+    }
+
+    /// Denies what is no call at all, with a record like that of any other denial.
+    ///
+    /// # Errors
+    /// [`DecideError::Refused`] if the record cannot be written.
+    pub async fn refuse_malformed(
+        &self,
+        peer: &Peer,
+        call_id: &str,
+        reason: Reason,
+    ) -> Result<Answer, DecideError> {
+        let call = Call { call_id: call_id.to_owned(), ..Call::default() };
+        let ids = Ids {
+            decision_id: new_id(self.clock.now_ms()),
+            request_digest: String::new(),
+            bundle: self.live.of(&call.tenant).map(|bundle| bundle.reference().clone()),
+        };
+        let made = denied(&call, &ids, reason, "");
+        self.released(peer, &call, made, Duration::ZERO).await
+    }
+
+    /// The record comes before the answer.
+    async fn released(
+        &self,
+        peer: &Peer,
+        call: &Call,
+        made: Made,
+        took: Duration,
+    ) -> Result<Answer, DecideError> {
         let recorded = Recorded {
             peer: &peer.name,
-            call: &call,
+            call,
             decision: &made.decision,
             verdict: &made.verdict,
             facts: &made.facts,
             session: &made.session,
-            duration_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         };
         self.append(record::decision(&recorded, self.clock.now_ms()), &made).await?;
         self.count(made.decision.effect);

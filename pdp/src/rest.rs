@@ -10,13 +10,12 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use lictor_identity::Role;
-use lictor_proto::call::Call;
+use lictor_proto::call::{Call, CallError};
 use lictor_proto::decide::DecideError;
-use lictor_proto::decision::{Decision, Reason};
+use lictor_proto::decision::Reason;
 use lictor_proto::reason;
 use serde_json::json;
 
-use crate::clock::new_id;
 use crate::decide::Pdp;
 use crate::peer::Peer;
 
@@ -92,11 +91,7 @@ async fn decide(
                 "the call has no `call_id`",
             );
         }
-        Err(error) => {
-            let reason = Reason::new(error.reason_id(), error.to_string());
-            let decision = Decision::denied(&new_id(pdp.clock.now_ms()), "", reason);
-            return json_response(StatusCode::BAD_REQUEST, decision.to_json());
-        }
+        Err(error) => return malformed(&pdp, &peer, &error).await,
     };
     match pdp.decide(&peer, Arc::new(call), 0).await {
         Ok(answer) => json_response(StatusCode::OK, answer.decision.to_json()),
@@ -104,6 +99,16 @@ async fn decide(
             problem(StatusCode::SERVICE_UNAVAILABLE, error.reason_id(), &error.to_string())
         }
         Err(error) => problem(StatusCode::FORBIDDEN, error.reason_id(), &error.to_string()),
+    }
+}
+
+async fn malformed(pdp: &Pdp, peer: &Peer, error: &CallError) -> Response {
+    let reason = Reason::new(error.reason_id(), error.to_string());
+    match pdp.refuse_malformed(peer, "", reason).await {
+        Ok(answer) => json_response(StatusCode::BAD_REQUEST, answer.decision.to_json()),
+        Err(error) => {
+            problem(StatusCode::SERVICE_UNAVAILABLE, error.reason_id(), &error.to_string())
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use futures::Stream;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use lictor_identity::Role;
 use lictor_proto::decide::{Answer, DecideError};
-use lictor_proto::decision::{Decision, Reason};
+use lictor_proto::decision::Reason;
 use lictor_proto::facts::Facts;
 use lictor_proto::pb::decision_service_server::DecisionService;
 use lictor_proto::{pb, reason, wire};
@@ -16,7 +16,6 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{inspect, peer_of, require, status};
-use crate::clock::new_id;
 use crate::decide::Pdp;
 use crate::peer::Peer;
 
@@ -189,7 +188,10 @@ async fn decided(
     let call_id = call.call_id.clone();
     let call = match wire::call_from_pb(call) {
         Ok(call) => call,
-        Err(error) => return Ok(malformed(pdp, &call_id, error.id, error.message)),
+        Err(error) => {
+            let reason = Reason::new(error.id, error.message);
+            return pdp.refuse_malformed(peer, &call_id, reason).await;
+        }
     };
     if request.dry_run {
         return pdp.dry_run(peer, &call, facts);
@@ -208,12 +210,6 @@ fn dry_facts(call: &mut pb::Call) -> Result<Facts, DecideError> {
     }
     serde_json::from_slice(&bytes)
         .map_err(|error| refused(reason::CALL_INVALID, &format!("facts: {error}")))
-}
-
-fn malformed(pdp: &Pdp, call_id: &str, id: &str, message: String) -> Answer {
-    let decision_id = new_id(pdp.clock.now_ms());
-    let decision = Decision::denied(&decision_id, call_id, Reason::new(id, message));
-    Answer { decision, hints: Default::default() }
 }
 
 fn refused(id: &str, message: &str) -> DecideError {
