@@ -15,10 +15,11 @@
 //! ids as values), [`mask`] and [`edit`] (obligations on texts and JSON), [`headers`] (what passes
 //! a proxy), [`forward`] (the reverse-proxy client, which takes a permit), [`client`] (the
 //! decision point over gRPC), [`setup`] (configuration to parts, at start),
-//! [`session`] (opening a session), [`witness`] (heads of logs, exchanged with the decision point).
+//! [`discard`] (what is left of a refused body), [`session`] (opening a session), [`witness`] (heads of logs, exchanged with the decision point).
 
 pub mod client;
 pub mod clock;
+pub mod discard;
 pub mod edit;
 pub mod enforce;
 pub mod forward;

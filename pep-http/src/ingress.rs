@@ -6,6 +6,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, HeaderMap};
 use lictor_pep_core::edit::Edits;
+use lictor_pep_core::discard::discard;
 use lictor_pep_core::headers::{LICTOR_SESSION, trace_id};
 use lictor_pep_core::{Proof, Refusal, Request};
 use lictor_proto::call::ResourceKind;
@@ -91,7 +92,11 @@ pub(crate) async fn read_body(
     if encodings.into_iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(Refusal::new(reason::BODY_INVALID, "send the body without content-encoding"));
     }
-    upstream::collect(&mut body, limit, idle).await.map_err(|error| match error {
+    let collected = upstream::collect(&mut body, limit, idle).await;
+    if matches!(collected, Err(BodyError::TooLarge(_))) {
+        discard(&mut body).await;
+    }
+    collected.map_err(|error| match error {
         BodyError::TooLarge(limit) => Refusal::new(
             reason::BODY_TOO_LARGE,
             format!("the body is larger than {limit} bytes: send less"),

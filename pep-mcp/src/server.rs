@@ -15,6 +15,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use lictor_audit::AuditLog;
 use lictor_pep_core::forward::HEAD_TIMEOUT_MS;
+use lictor_pep_core::discard::discard;
 use lictor_pep_core::headers::LICTOR_SESSION;
 use lictor_pep_core::session::SESSIONS_PATH;
 use lictor_pep_core::setup::DurabilityRule;
@@ -413,12 +414,15 @@ fn is_json(value: Option<&HeaderValue>) -> bool {
     media.trim().eq_ignore_ascii_case("application/json")
 }
 
-async fn read_body(body: Body, limit_bytes: usize) -> Result<Bytes, Refusal> {
+async fn read_body(mut body: Body, limit_bytes: usize) -> Result<Bytes, Refusal> {
     let patience = Duration::from_millis(BODY_TIMEOUT_MS);
-    let read = tokio::time::timeout(patience, Limited::new(body, limit_bytes).collect()).await;
-    match read {
+    let limited = Limited::new(&mut body, limit_bytes).collect();
+    match tokio::time::timeout(patience, limited).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(body_too_large(limit_bytes)),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            discard(&mut body).await;
+            Err(body_too_large(limit_bytes))
+        }
         Ok(Err(_)) => Err(Refusal::new(reason::BODY_INVALID, "the body was cut off")),
         Err(_) => Err(Refusal::new(reason::BODY_INVALID, "the body did not come in time")),
     }

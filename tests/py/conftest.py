@@ -1,44 +1,62 @@
-"""One site for all tests; every test has a new process, whose counters begin again. The audit logs go
-on from one to the next and are verified in the end."""
+"""One site for all tests of a deployment, with its servers started once; what tests would count together is
+kept apart by credentials of their own. In the end the logs are verified, and hold every denial."""
 
+import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
+from fixture_server import SERVERS, ToolServer
 from lictor_site import Site
-from provider import Provider
+from mock_provider import Provider
 
 
 @pytest.fixture(scope="session")
-def world() -> Iterator[SimpleNamespace]:
-    """What outlives a test: `site`, `provider`, the ports of the tool servers, and API keys."""
-    site = Site(Path(tempfile.mkdtemp(prefix="lictor-py-")))
+def provider() -> Iterator[Provider]:
+    """The model provider."""
     provider = Provider()
+    yield provider
+    provider.close()
+
+
+@pytest.fixture(scope="session")
+def tools() -> Iterator[dict[str, ToolServer]]:
+    """The tool servers, by name."""
+    folder = Path(tempfile.mkdtemp(prefix="lictor-tools-"))
+    started: dict[str, ToolServer] = {}
     try:
-        keys = SimpleNamespace(
-            agent=site.api_key("--agent", "pr-review-v1", "--subject", "user:dave@example.com"),
-            bob=site.api_key("--subject", "user:bob@example.com", "--role", "approver"),
-            alice=site.api_key("--subject", "user:alice@example.com", "--role", "approver"),
-        )
-        ports = {name: site.fixture(name) for name in ("accounting", "github")}
-        yield SimpleNamespace(site=site, provider=provider, keys=keys, ports=ports)
+        for name in SERVERS:
+            started[name] = ToolServer(name, sys.executable, folder)
+        yield started
+    finally:
+        for server in started.values():
+            server.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", params=["together", "apart"])
+def site(
+    request: pytest.FixtureRequest, provider: Provider, tools: dict[str, ToolServer]
+) -> Iterator[Site]:
+    """Lictor in one process (`lictor up`), and then in three."""
+    root = Path(tempfile.mkdtemp(prefix="lictor-py-"))
+    site = None
+    try:
+        site = Site(root)
+        start = site.start_together if request.param == "together" else site.start_apart
+        start(provider.port, {name: server.port for name, server in tools.items()})
+        yield site
+        site.stop()
         site.verify()
     finally:
-        provider.close()
-        site.remove()
+        if site is not None:
+            site.kill()
+        shutil.rmtree(root, ignore_errors=True)
 
 
-@pytest.fixture
-def lictor(world: SimpleNamespace) -> Iterator[SimpleNamespace]:
-    """The world with everything running in it."""
-    world.site.up(world.provider.port, world.ports)
-    yield world
-    world.site.down()
-
-
-@pytest.fixture
-def site(lictor: SimpleNamespace) -> Site:
-    """The site alone."""
-    return lictor.site
+@pytest.fixture(autouse=True)
+def provider_as_at_first(provider: Provider) -> None:
+    """Each test begins with a provider that answers in its usual pieces."""
+    provider.reset()

@@ -1,15 +1,21 @@
 """The tool servers of both bundles, on the official MCP SDK, which speaks both protocol eras.
 
 Run as `fixture_server.py accounting|github`: listens on a free port of this machine and prints it.
-Beside the bundle's tools, `accounting` has one that no registry knows.
+Beside the bundle's tools, `accounting` has one that no registry knows. `GET /seen` tells the headers of every
+request for MCP that arrived.
 """
 
 import asyncio
 import socket
 import sys
+from pathlib import Path
 
+import httpx
 import uvicorn
 from mcp.server.mcpserver import MCPServer
+from processes import Server
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 def accounting() -> MCPServer:
@@ -68,10 +74,41 @@ def github() -> MCPServer:
     return server
 
 
+SERVERS = {"accounting": accounting, "github": github}
+
+
+class Recorder:
+    """Remembers the headers of what goes to the server behind it, and tells them."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self.seen: list[dict[str, str]] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, or the beginning and end of the server."""
+        if scope["type"] == "http" and scope["path"] == "/seen":
+            await JSONResponse(self.seen)(scope, receive, send)
+            return
+        if scope["type"] == "http":
+            self.seen.append({name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]})
+        await self.app(scope, receive, send)
+
+
+class ToolServer(Server):
+    """A tool server as a process of its own, as the tests see it."""
+
+    def __init__(self, name: str, python: str, folder: Path) -> None:
+        super().__init__(name, [python, str(Path(__file__)), name], folder)
+        self.port = int(self.said(r"listening on (\d+)"))
+
+    def seen(self) -> list[dict[str, str]]:
+        """The headers of every request for MCP, in the order in which they came."""
+        return httpx.get(f"http://127.0.0.1:{self.port}/seen", timeout=30).raise_for_status().json()
+
+
 def main() -> None:
     """Serves until it is killed."""
-    name = sys.argv[1]
-    app = {"accounting": accounting, "github": github}[name]().streamable_http_app()
+    app = Recorder(SERVERS[sys.argv[1]]().streamable_http_app())
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     print(f"listening on {listener.getsockname()[1]}", flush=True)

@@ -1,144 +1,191 @@
-"""A folder with keys, a bundle built and signed by the `lictor` command, a login server's keys and
-everything running in one process."""
+"""A folder with keys, a bundle built and signed by the `lictor` command, everybody's credentials, and Lictor
+running on it: in one process, or each part in a process of its own."""
 
 import json
 import os
-import re
-import shutil
 import subprocess
-import sys
 import time
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from processes import BIN, DEADLINE_S, REPOSITORY, Server, environment
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-BIN = Path(os.environ.get("LICTOR_BIN_DIR", REPOSITORY / "target" / "ci"))
 ISSUER = "https://login.example.com"
+AUDIENCE = "lictor"
+SCOPE = "e2e"
 PROVIDER_KEY = "provider-key-of-the-tests"
-DEADLINE_S = 60
-POLL_S = 0.02
+EXPENSE = ("alice@example.com", "expense-report-v1")
+REVIEW = ("dave@example.com", "pr-review-v1")
+# Each test takes keys of its own, because counters of `once` are kept per credential.
+KEYS_PER_AGENT = 32
+WRITERS = {"pdp": "state", "pep-http": "state/pep-http", "pep-mcp": "state/pep-mcp"}
 
 
-def wait_for(process: subprocess.Popen, log: Path, pattern: str) -> re.Match:
-    """Waits until `process` has said `pattern`; what it says is in `log`."""
-    deadline = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline:
-        said = log.read_text()
-        if found := re.search(pattern, said):
-            return found
-        if process.poll() is not None:
-            raise AssertionError(f"ended with {process.returncode}: {said}")
-        time.sleep(POLL_S)
-    raise AssertionError(f"`{pattern}` was not said within {DEADLINE_S} s: {log.read_text()}")
+@dataclass(frozen=True)
+class Denial:
+    """What the logs must say in the end. `decided` is whether the decision point was asked."""
+
+    call_id: str
+    reason: str
+    decided: bool
 
 
 class Site:
-    """The folder, and what runs on it."""
+    """The folder, and what runs on it; `mcp`, `llm` and `pdp` are its addresses once it runs."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.key = Ed25519PrivateKey.generate()
-        self.processes: list[subprocess.Popen] = []
-        public = json.loads(jwt.algorithms.OKPAlgorithm.to_jwk(self.key.public_key()))
+        self.servers: list[Server] = []
+        self.denials: list[Denial] = []
+        self.mcp = self.llm = self.pdp = ""
+        self.login = Ed25519PrivateKey.generate()
+        public = json.loads(jwt.algorithms.OKPAlgorithm.to_jwk(self.login.public_key()))
         jwks = {"keys": [public | {"kid": "login-1", "alg": "EdDSA", "use": "sig"}]}
         (root / "jwks.json").write_text(json.dumps(jwks))
-        provider_key = root / "provider.key"
-        provider_key.write_text(PROVIDER_KEY)
-        provider_key.chmod(0o600)
+        self.private("provider.key", PROVIDER_KEY)
         self.lictor("keys", "new", "bundle", "-o", "keys")
-        bundles = [str(REPOSITORY / "bundles" / name) for name in ("expense-report", "pr-review")]
+        bundles = sorted(str(path) for path in (REPOSITORY / "bundles").iterdir() if path.is_dir())
         self.lictor("build", *bundles, "-o", "bundle.tar.gz")
-        self.lictor("sign", "bundle.tar.gz", "--key", "keys/bundle.key", "--scope", "e2e")
+        self.lictor("sign", "bundle.tar.gz", "--key", "keys/bundle.key", "--scope", SCOPE)
+        self.unused = {who: [self.issue(*who) for _ in range(KEYS_PER_AGENT)] for who in (EXPENSE, REVIEW)}
+        for person in ("alice", "bob"):
+            self.private(f"{person}.key", self.issue(f"{person}@example.com", role="approver"))
+
+    def private(self, name: str, text: str) -> None:
+        """Writes a file that only its owner may read."""
+        path = self.root / name
+        path.touch(mode=0o600)
+        path.write_text(text)
 
     def lictor(self, *args: str, code: int = 0) -> str:
-        """Runs the command; its standard output."""
-        command = [str(BIN / "lictor"), *args]
-        ended = subprocess.run(command, cwd=self.root, capture_output=True, text=True, timeout=DEADLINE_S)
+        """Runs the command, which must end with `code`; its standard output."""
+        ended = subprocess.run(
+            [str(BIN / "lictor"), *args], cwd=self.root, env=environment(),
+            capture_output=True, text=True, timeout=DEADLINE_S,
+        )
         assert ended.returncode == code, (args, ended)
         return ended.stdout
 
-    def token(self, subject: str, agent: str, lifetime_s: int = 600, key: object = None) -> str:
-        """A token by which `agent` acts for `subject`."""
+    def issue(self, subject: str, agent: str = "", role: str = "") -> str:
+        """A new API key, to be made before the start."""
+        who = ["--subject", f"user:{subject}"]
+        who += ["--agent", agent] if agent else []
+        who += ["--role", role] if role else []
+        return self.lictor("keys", "issue", "--store", "api-keys.json", *who).strip()
+
+    def key(self, who: tuple[str, str]) -> str:
+        """An API key that nobody has used, and so a session that has counted nothing."""
+        assert self.unused[who], "no key is left: raise KEYS_PER_AGENT"
+        return self.unused[who].pop()
+
+    def token(self, subject: str, agent: str, lifetime_s: int = 600, key: Ed25519PrivateKey | None = None) -> str:
+        """A token of the login server, by which `agent` acts for `subject`."""
         now = int(time.time())
         claims = {
-            "iss": ISSUER, "aud": "lictor", "sub": subject, "act": {"sub": agent},
+            "iss": ISSUER, "aud": AUDIENCE, "sub": subject, "act": {"sub": agent},
             "iat": now, "exp": now + lifetime_s, "jti": str(uuid.uuid4()),
         }
-        return jwt.encode(claims, key or self.key, algorithm="EdDSA", headers={"kid": "login-1"})
+        return jwt.encode(claims, key or self.login, algorithm="EdDSA", headers={"kid": "login-1"})
 
-    def api_key(self, *args: str) -> str:
-        """A new API key; to be made before the start."""
-        return self.lictor("keys", "issue", "--store", "api-keys.json", *args).strip()
+    def start_together(self, provider_port: int, tool_ports: dict[str, int]) -> None:
+        """Starts everything with `lictor up`."""
+        config = self.common() + self.peps(provider_port, tool_ports, "", "")
+        (self.root / "lictor.toml").write_text(config)
+        server = self.run("lictor", "up", "-c", "lictor.toml")
+        self.mcp = server.said(r"MCP servers +(http://[0-9.:]+/mcp)/")
+        self.llm = server.said(r"LLM providers +(http://[0-9.:]+/v1)")
+        self.pdp = server.said(r"decision point +(http://[0-9.:]+)")
 
-    def spawn(self, name: str, command: list[str]) -> tuple[subprocess.Popen, Path]:
-        """Starts a process that ends with the site."""
-        log = self.root / f"{name}.log"
-        with log.open("w") as out:
-            environment = os.environ | {"NO_COLOR": "1"}
-            process = subprocess.Popen(command, cwd=self.root, stdout=out, stderr=out, env=environment)
-        self.processes.append(process)
-        return process, log
+    def start_apart(self, provider_port: int, tool_ports: dict[str, int]) -> None:
+        """Starts three processes. One enforcement point asks over TCP, the other over the Unix socket."""
+        (self.root / "pdp.toml").write_text(self.common(f'socket = "pdp.sock"\n[pdp.peers]\n{os.getuid()} = ["pep", "operator"]'))
+        address = self.run("lictor-pdp", "-c", "pdp.toml").said(r"listening address=([0-9.:]+)")
+        self.pdp = f"unix:{self.root}/pdp.sock"
+        tcp = f'pdp = "http://{address}"\npdp_token_file = "state/pep.token"\nstate_dir = "{WRITERS["pep-mcp"]}"'
+        unix = f'pdp = "{self.pdp}"\nstate_dir = "{WRITERS["pep-http"]}"'
+        (self.root / "peps.toml").write_text(self.common() + self.peps(provider_port, tool_ports, unix, tcp))
+        http, mcp = (self.run(name, "-c", "peps.toml") for name in ("lictor-pep-http", "lictor-pep-mcp"))
+        self.llm = f"http://{http.said(r'listening address=([0-9.:]+)')}/v1"
+        self.mcp = f"http://{mcp.said(r'listens listen=([0-9.:]+)')}/mcp"
 
-    def fixture(self, name: str) -> int:
-        """Starts a tool server; its port."""
-        script = str(Path(__file__).with_name("fixture_server.py"))
-        process, log = self.spawn(name, [sys.executable, script, name])
-        return int(wait_for(process, log, r"listening on (\d+)")[1])
+    def run(self, name: str, *args: str) -> Server:
+        """Starts a program of ours, which ends with the site."""
+        server = Server(name, [str(BIN / name), *args], self.root)
+        self.servers.append(server)
+        return server
 
-    def up(self, provider_port: int, tool_ports: dict[str, int]) -> None:
-        """Starts `lictor up`; `mcp` and `llm` are the addresses for clients then."""
-        servers = ", ".join(
-            f'{{ id = "{name}", url = "http://127.0.0.1:{port}/mcp" }}' for name, port in tool_ports.items()
-        )
-        keys = 'api_keys = "api-keys.json"' if (self.root / "api-keys.json").exists() else ""
-        (self.root / "lictor.toml").write_text(f"""
+    def common(self, more: str = "") -> str:
+        """The sections that the decision point reads, with further lines of `[pdp]`."""
+        return f"""
 [audit]
 dir = "audit"
 [identity]
-issuers = [{{ iss = "{ISSUER}", aud = "lictor", jwks = "jwks.json", algorithms = ["EdDSA"] }}]
-{keys}
+api_keys = "api-keys.json"
+issuers = [{{ iss = "{ISSUER}", aud = "{AUDIENCE}", jwks = "jwks.json", algorithms = ["EdDSA"] }}]
 [pdp]
 listen = "127.0.0.1:0"
 bundle = "bundle.tar.gz"
 trust_keys = ["keys/bundle.pub"]
-scope = "e2e"
-state_dir = "state"
+scope = "{SCOPE}"
+state_dir = "{WRITERS["pdp"]}"
+{more}
+"""
+
+    @staticmethod
+    def peps(provider_port: int, tool_ports: dict[str, int], http: str, mcp: str) -> str:
+        """The sections of both enforcement points, with further lines of each."""
+        urls = {name: f"http://127.0.0.1:{port}/mcp" for name, port in tool_ports.items()}
+        servers = ", ".join(f'{{ id = "{name}", url = "{url}" }}' for name, url in urls.items())
+        return f"""
 [pep_http]
 listen = "127.0.0.1:0"
 upstreams = [{{ id = "openai", base_url = "http://127.0.0.1:{provider_port}/v1", key_file = "provider.key" }}]
+{http}
 [pep_mcp]
 listen = "127.0.0.1:0"
 servers = [{servers}]
-""")
-        process, log = self.spawn("lictor", [str(BIN / "lictor"), "up", "-c", "lictor.toml"])
-        told = wait_for(process, log, r"MCP servers +(http://[0-9.:]+/mcp)/")
-        self.mcp = told[1]
-        self.llm = re.search(r"LLM providers +(http://\S+/v1)", log.read_text())[1]
-        self.pdp = re.search(r"decision point +(http://\S+)", log.read_text())[1]
+{mcp}
+"""
 
-    def records(self, call_id: str) -> list[dict]:
-        """What the logs say about a call."""
-        shown = self.lictor("audit", "show", "audit", "--call", call_id, "--format", "json")
+    def answer(self, approval: str, person: str, code: int) -> None:
+        """Approves with somebody's own credential; the command must end with `code`."""
+        self.lictor("approvals", "approve", approval, "--token", f"{person}.key", "--pdp", self.pdp, code=code)
+
+    def refused(self, told: dict, reason: str, decided: bool = True) -> None:
+        """Checks what a client was told, and notes that the logs must agree in the end."""
+        assert reason in [one["id"] for one in told["reasons"]], told
+        assert told["call_id"] and bool(told["decision_id"]) == decided and told["executed"] is False, told
+        self.denials.append(Denial(told["call_id"], reason, decided))
+
+    def records(self, *selection: str) -> list[dict]:
+        """What the logs say, of one call with `--call ID`."""
+        shown = self.lictor("audit", "show", "audit", *selection, "--format", "json")
         return [json.loads(line) for line in shown.splitlines()]
 
-    def down(self) -> None:
-        """Ends `lictor up` in order."""
-        process = self.processes.pop()
-        process.terminate()
-        assert process.wait(timeout=DEADLINE_S) == 0, (self.root / "lictor.log").read_text()
+    def stop(self) -> None:
+        """Ends everything in order, the decision point last."""
+        while self.servers:
+            self.servers.pop().stop()
+
+    def kill(self) -> None:
+        """Ends whatever still runs."""
+        while self.servers:
+            self.servers.pop().kill()
 
     def verify(self) -> None:
-        """Verifies every log of every process that ran."""
-        writers = ["state", "state/pep-http", "state/pep-mcp"]
-        keys = [arg for writer in writers for arg in ("--key", f"{writer}/audit.pub")]
-        self.lictor("audit", "verify", "audit", *keys)
-
-    def remove(self) -> None:
-        """Kills what is left and removes the folder."""
-        for process in self.processes:
-            process.kill()
-            process.wait()
-        shutil.rmtree(self.root, ignore_errors=True)
+        """Verifies the log of each writer, and that each holds the denials that it must."""
+        keys = [arg for folder in WRITERS.values() for arg in ("--key", f"{folder}/audit.pub")]
+        told = self.lictor("audit", "verify", "audit", *keys)
+        for writer in WRITERS:
+            assert f"verified {writer}-" in told, told
+        named = set()
+        for record in self.records():
+            for reason in record["body"].get("reasons", []):
+                name = reason["id"] if isinstance(reason, dict) else reason
+                named.add((record["body"].get("call_id"), record["kind"], name))
+        for denial in self.denials:
+            for kind in ("decision", "enforcement") if denial.decided else ("enforcement",):
+                assert (denial.call_id, kind, denial.reason) in named, (kind, denial)

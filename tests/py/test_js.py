@@ -5,7 +5,8 @@ import os
 import subprocess
 from pathlib import Path
 
-from lictor_site import DEADLINE_S, Site
+from lictor_site import EXPENSE, REVIEW, Site
+from processes import DEADLINE_S
 
 SCRIPT = Path(__file__).resolve().parents[1] / "js" / "clients.mjs"
 MASKED = "The deploy key is [secret masked], keep it."
@@ -15,8 +16,8 @@ def test_javascript_clients_see_what_python_clients_see(site: Site) -> None:
     environment = os.environ | {
         "LICTOR_MCP": site.mcp,
         "LICTOR_LLM": site.llm,
-        "EXPENSE_TOKEN": site.token("alice@example.com", "expense-report-v1"),
-        "REVIEW_TOKEN": site.token("dave@example.com", "pr-review-v1"),
+        "EXPENSE_TOKEN": site.token(*EXPENSE),
+        "REVIEW_TOKEN": site.token(*REVIEW),
     }
     ended = subprocess.run(
         ["node", str(SCRIPT)], env=environment, capture_output=True, text=True, timeout=DEADLINE_S
