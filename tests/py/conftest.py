@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fixture_server import SERVERS, ToolServer
-from lictor_site import Site
+from lictor_site import REVIEW, Site
 from mock_provider import Provider
 
 
@@ -60,3 +61,21 @@ def site(
 def provider_as_at_first(provider: Provider) -> None:
     """Each test begins with a provider that answers in its usual pieces."""
     provider.reset()
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """One event loop is enough."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def strange_login() -> Ed25519PrivateKey:
+    """The key of a login server that nobody trusts."""
+    return Ed25519PrivateKey.generate()
+
+
+@pytest.fixture(scope="session")
+def review_key(site: Site) -> str:
+    """One key of the review agent, for tests that nothing counts."""
+    return site.key(REVIEW)

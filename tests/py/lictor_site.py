@@ -20,7 +20,7 @@ PROVIDER_KEY = "provider-key-of-the-tests"
 EXPENSE = ("alice@example.com", "expense-report-v1")
 REVIEW = ("dave@example.com", "pr-review-v1")
 # Each test takes keys of its own, because counters of `once` are kept per credential.
-KEYS_PER_AGENT = 32
+KEYS_PER_AGENT = 48
 WRITERS = {"pdp": "state", "pep-http": "state/pep-http", "pep-mcp": "state/pep-mcp"}
 
 
@@ -51,6 +51,8 @@ class Site:
         self.lictor("build", *bundles, "-o", "bundle.tar.gz")
         self.lictor("sign", "bundle.tar.gz", "--key", "keys/bundle.key", "--scope", SCOPE)
         self.unused = {who: [self.issue(*who) for _ in range(KEYS_PER_AGENT)] for who in (EXPENSE, REVIEW)}
+        # As good as ours in form, and in nobody's store.
+        self.foreign_key = self.issue(*REVIEW, store="other-keys.json")
         for person in ("alice", "bob"):
             self.private(f"{person}.key", self.issue(f"{person}@example.com", role="approver"))
 
@@ -69,12 +71,12 @@ class Site:
         assert ended.returncode == code, (args, ended)
         return ended.stdout
 
-    def issue(self, subject: str, agent: str = "", role: str = "") -> str:
+    def issue(self, subject: str, agent: str = "", role: str = "", store: str = "api-keys.json") -> str:
         """A new API key, to be made before the start."""
         who = ["--subject", f"user:{subject}"]
         who += ["--agent", agent] if agent else []
         who += ["--role", role] if role else []
-        return self.lictor("keys", "issue", "--store", "api-keys.json", *who).strip()
+        return self.lictor("keys", "issue", "--store", store, *who).strip()
 
     def key(self, who: tuple[str, str]) -> str:
         """An API key that nobody has used, and so a session that has counted nothing."""
@@ -101,7 +103,8 @@ class Site:
 
     def start_apart(self, provider_port: int, tool_ports: dict[str, int]) -> None:
         """Starts three processes. One enforcement point asks over TCP, the other over the Unix socket."""
-        (self.root / "pdp.toml").write_text(self.common(f'socket = "pdp.sock"\n[pdp.peers]\n{os.getuid()} = ["pep", "operator"]'))
+        peers = f'[pdp.peers]\n{os.getuid()} = ["pep", "operator"]'
+        (self.root / "pdp.toml").write_text(self.common(f'socket = "pdp.sock"\n{peers}'))
         address = self.run("lictor-pdp", "-c", "pdp.toml").said(r"listening address=([0-9.:]+)")
         self.pdp = f"unix:{self.root}/pdp.sock"
         tcp = f'pdp = "http://{address}"\npdp_token_file = "state/pep.token"\nstate_dir = "{WRITERS["pep-mcp"]}"'

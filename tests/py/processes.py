@@ -7,7 +7,9 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
+Found = TypeVar("Found")
 REPOSITORY = Path(__file__).resolve().parents[2]
 BIN = Path(os.environ.get("LICTOR_BIN_DIR", REPOSITORY / "target" / "ci"))
 DEADLINE_S = 60
@@ -22,7 +24,7 @@ def environment() -> dict[str, str]:
     return kept | {"NO_COLOR": "1", "RUST_LOG": "info"}
 
 
-def until[Found](what: str, look: Callable[[], Found | None]) -> Found:
+def until(what: str, look: Callable[[], Found | None]) -> Found:
     """What `look` finds, as soon as it finds something."""
     deadline = time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline:

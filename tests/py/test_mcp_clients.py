@@ -1,158 +1,229 @@
 """The official MCP client through the enforcement point, in both protocol eras."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import httpx2
+import jwt
 import pytest
-from lictor_site import Site
+from fixture_server import ToolServer
+from lictor_site import EXPENSE, REVIEW, Site
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
+ALICE, BOB, REPOSITORY = EXPENSE[0], "bob@example.com", "example/payments"
+CODE_DENY, CODE_ASK, CODE_UNAUTHENTICATED = -31001, -31002, -31003
+OFFERED = {
+    "accounting": {"receipt_ocr", "get_employee_cost_center", "create_expense_report", "send_notification"},
+    "github": {"list_pull_requests", "add_review_comment"},
+}
+HIDDEN = {"accounting": "wipe_ledger", "github": "delete_branch"}
+OWNERS = {"accounting": EXPENSE, "github": REVIEW}
+# The longest that an assertion may hold, seconds.
+ASSERTION_MAX_TTL_S = 60
+
 pytestmark = pytest.mark.anyio
 
-ALICE = "alice@example.com"
-EXPENSE = (ALICE, "expense-report-v1")
-REVIEW = ("dave@example.com", "pr-review-v1")
-ERAS = [("auto", "2026-07-28"), ("legacy", "2025-11-25")]
-CODE_DENY, CODE_ASK, CODE_UNAUTHENTICATED = -31001, -31002, -31003
+
+@pytest.fixture(params=[("auto", "2026-07-28"), ("legacy", "2025-11-25")], ids=["modern", "legacy"])
+def era(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """The SDK's mode, and the version that it must come to: it probes for the newer one by itself."""
+    return request.param
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    """One event loop is enough."""
-    return "asyncio"
+def connect(site: Site, era: tuple[str, str]) -> Callable[..., contextlib.AbstractAsyncContextManager[Client]]:
+    """Connects to a server with a key, in the test's era."""
+
+    @contextlib.asynccontextmanager
+    async def connected(server: str, key: str) -> AsyncIterator[Client]:
+        headers = {"authorization": f"Bearer {key}"}
+        async with httpx2.AsyncClient(headers=headers, timeout=30) as http:
+            transport = streamable_http_client(f"{site.mcp}/{server}", http_client=http)
+            async with Client(transport, mode=era[0]) as client:
+                assert client.protocol_version == era[1]
+                yield client
+
+    return connected
 
 
-@contextlib.asynccontextmanager
-async def connected(site: Site, server: str, token: str, mode: str) -> AsyncIterator[Client]:
-    """A client of `server` that shows `token`; `mode` is the SDK's: probing, or the old handshake."""
-    headers = {"authorization": f"Bearer {token}"} if token else {}
-    async with httpx2.AsyncClient(headers=headers, timeout=30) as http:
-        transport = streamable_http_client(f"{site.mcp}/{server}", http_client=http)
-        async with Client(transport, mode=mode) as client:
-            yield client
+async def refusal(site: Site, client: Client, tool: str, args: dict, reason: str, code: int = CODE_DENY) -> dict:
+    """Calls a tool, which must be refused for `reason`; what Lictor said."""
+    with pytest.raises(MCPError) as caught:
+        await client.call_tool(tool, args)
+    assert caught.value.code == code and reason in caught.value.error.message, caught.value
+    told = caught.value.error.data["lictor"]
+    site.refused(told, reason)
+    return told
 
 
-def refusal(error: MCPError) -> dict:
-    """What Lictor says of it."""
-    return error.error.data["lictor"]
-
-
-@pytest.mark.parametrize(("mode", "version"), ERAS)
-async def test_tools_are_listed_as_the_caller_may_use_them(site: Site, mode: str, version: str) -> None:
-    async with connected(site, "accounting", site.token(*EXPENSE), mode) as client:
-        assert client.protocol_version == version
-        tools = (await client.list_tools()).tools
-    names = {tool.name for tool in tools}
-    assert names == {"receipt_ocr", "get_employee_cost_center", "create_expense_report", "send_notification"}
-    assert all(tool.input_schema["type"] == "object" for tool in tools)
-    async with connected(site, "github", site.token(*REVIEW), mode) as client:
-        names = {tool.name for tool in (await client.list_tools()).tools}
-    assert names == {"list_pull_requests", "add_review_comment"}
-
-
-@pytest.mark.parametrize(("mode", "version"), ERAS)
-async def test_a_list_for_one_caller_is_not_cached_for_others(site: Site, mode: str, version: str) -> None:
-    async with connected(site, "accounting", site.token(*EXPENSE), mode) as client:
-        assert client.protocol_version == version
+@pytest.mark.parametrize("server", OFFERED)
+async def test_tools_are_listed_as_the_caller_may_use_them(site: Site, connect, era, server: str) -> None:
+    async with connect(server, site.key(OWNERS[server])) as client:
         listed = await client.list_tools()
-    if mode == "auto":
-        assert listed.cache_scope == "private"
+        names = [tool.name for tool in listed.tools]
+        assert set(names) == OFFERED[server] and len(names) == len(set(names))
+        assert all(tool.description and tool.input_schema["type"] == "object" for tool in listed.tools)
+        assert HIDDEN[server] not in client.instructions if client.instructions else True
+    if era[0] == "auto":
+        assert listed.cache_scope == "private", "a list made for one caller is not for others"
 
 
-@pytest.mark.parametrize(("mode", "_version"), ERAS)
-async def test_allowed_calls_are_answered_and_masked(site: Site, mode: str, _version: str) -> None:
-    async with connected(site, "accounting", site.token(*EXPENSE), mode) as client:
+async def test_another_agents_server_offers_nothing(site: Site, connect) -> None:
+    with pytest.raises(BaseException) as caught:
+        async with connect("github", site.key(EXPENSE)) as client:
+            assert (await client.list_tools()).tools == []
+            raise ConnectionRefusedError
+    assert mcp_error(caught.value) is not None or caught.errisinstance(ConnectionRefusedError)
+
+
+async def test_what_is_hidden_is_denied_by_name_too(site: Site, connect) -> None:
+    async with connect("accounting", site.key(EXPENSE)) as client:
+        await refusal(site, client, "wipe_ledger", {}, "resource_unknown")
+    async with connect("github", site.key(REVIEW)) as client:
+        args = {"repository": REPOSITORY, "branch": "main"}
+        await refusal(site, client, "delete_branch", args, "pr.no_delete")
+
+
+async def test_allowed_calls_return_what_the_server_said(site: Site, connect) -> None:
+    async with connect("accounting", site.key(EXPENSE)) as client:
         own = await client.call_tool("get_employee_cost_center", {"employee_id": ALICE})
         assert not own.is_error and own.content[0].text == f"{ALICE}: CC-1042"
+        sent = await client.call_tool("send_notification", {"recipient": BOB, "message": "filed"})
+        assert sent.content[0].text == f"told {BOB}: 5 characters"
+        small = await client.call_tool("create_expense_report", {"employee_id": ALICE, "amount": 500})
+        assert small.content[0].text == f"filed 500.00 for {ALICE}"
+    async with connect("github", site.key(REVIEW)) as client:
+        listed = await client.call_tool("list_pull_requests", {"repository": REPOSITORY})
+        assert listed.content[0].text == f"{REPOSITORY}: #7"
+
+
+async def test_a_card_number_in_a_result_is_masked(site: Site, connect) -> None:
+    async with connect("accounting", site.key(EXPENSE)) as client:
         receipt = await client.call_tool("receipt_ocr", {"receipt_id": "r-1"})
-        assert "[card masked]" in receipt.content[0].text
-        assert "4111" not in receipt.model_dump_json()
+    assert receipt.content[0].text == "receipt r-1: card [card masked], 127.50 EUR"
+    assert "4111" not in receipt.model_dump_json()
 
 
-@pytest.mark.parametrize(("mode", "_version"), ERAS)
-async def test_denied_calls_are_errors_that_say_why(site: Site, mode: str, _version: str) -> None:
-    async with connected(site, "accounting", site.token(*EXPENSE), mode) as client:
-        with pytest.raises(MCPError) as denied:
-            await client.call_tool("get_employee_cost_center", {"employee_id": "bob@example.com"})
-        assert denied.value.code == CODE_DENY
-        told = refusal(denied.value)
-        assert [reason["id"] for reason in told["reasons"]] == ["expense.not_own_cost_center"]
-        assert told["decision_id"] and told["call_id"]
-        assert "asked for" not in str(told), "details are for operators"
-        with pytest.raises(MCPError) as denied:
-            await client.call_tool("wipe_ledger", {})
-        assert refusal(denied.value)["reasons"][0]["id"] == "resource_unknown"
-    said = site.records(told["call_id"])
-    assert {record["kind"] for record in said} == {"decision", "enforcement"}
-    async with connected(site, "github", site.token(*REVIEW), mode) as client:
-        with pytest.raises(MCPError) as denied:
-            args = {"repository": "example/payments", "branch": "main"}
-            await client.call_tool("delete_branch", args)
-        assert "pr.no_delete" in [reason["id"] for reason in refusal(denied.value)["reasons"]]
-
-
-@pytest.mark.parametrize(("mode", "_version"), ERAS)
-async def test_once_is_once_for_each_session(site: Site, mode: str, _version: str) -> None:
-    token = site.token(*EXPENSE)
-    async with connected(site, "accounting", token, mode) as client:
+async def test_once_is_once_in_every_connection(site: Site, connect) -> None:
+    key = site.key(EXPENSE)
+    async with connect("accounting", key) as client:
         await client.call_tool("receipt_ocr", {"receipt_id": "r-1"})
-    # Another connection, and the other era, are the same session: dropping it gains nothing.
-    for other, _ in ERAS:
-        async with connected(site, "accounting", token, other) as client:
-            with pytest.raises(MCPError) as denied:
-                await client.call_tool("receipt_ocr", {"receipt_id": "r-2"})
-            assert refusal(denied.value)["reasons"][0]["id"] == "limit.expense.ocr_once"
+        await refusal(site, client, "receipt_ocr", {"receipt_id": "r-2"}, "limit.expense.ocr_once")
+    async with connect("accounting", key) as client:
+        await refusal(site, client, "receipt_ocr", {"receipt_id": "r-3"}, "limit.expense.ocr_once")
+    async with connect("accounting", site.key(EXPENSE)) as client:
+        other = await client.call_tool("receipt_ocr", {"receipt_id": "r-4"})
+        assert not other.is_error, "another session counts for itself"
 
 
-@pytest.mark.parametrize(("mode", "_version"), ERAS)
-async def test_a_manager_is_asked_and_then_it_is_done(lictor, mode: str, _version: str) -> None:
-    site = lictor.site
-    report = {"employee_id": ALICE, "amount": 900, "description": mode}
-    async with connected(site, "accounting", site.token(*EXPENSE), mode) as client:
-        with pytest.raises(MCPError) as asked:
-            await client.call_tool("create_expense_report", report)
-        assert asked.value.code == CODE_ASK
-        told = refusal(asked.value)
-        assert told["reasons"][0]["id"] == "expense.manager" and told["approval"]["id"]
-        answer(lictor, told["approval"]["id"], "alice", code=1)
-        answer(lictor, told["approval"]["id"], "bob", code=0)
-        with pytest.raises(MCPError) as other:
-            await client.call_tool("create_expense_report", report | {"amount": 901})
-        assert other.value.code == CODE_ASK, "another amount is another matter"
+@pytest.mark.parametrize(
+    ("tool", "args", "reason"),
+    [
+        ("get_employee_cost_center", {"employee_id": BOB}, "expense.not_own_cost_center"),
+        ("create_expense_report", {"employee_id": ALICE, "amount": 5000.01}, "expense.over_limit"),
+        ("create_expense_report", {"employee_id": BOB, "amount": 20}, "expense.not_own_report"),
+        ("create_expense_report", {"employee_id": ALICE, "amount": "20"}, "args_invalid"),
+        ("send_notification", {"recipient": "mallory@elsewhere.example", "message": "x"}, "expense.not_manager"),
+    ],
+)
+async def test_denied_calls_never_reach_the_server(
+    site: Site, connect, tools: dict[str, ToolServer], tool: str, args: dict, reason: str
+) -> None:
+    async with connect("accounting", site.key(EXPENSE)) as client:
+        before = tools["accounting"].ran()
+        told = await refusal(site, client, tool, args, reason)
+        assert tools["accounting"].ran() == before
+    assert "asked for" not in str(told) and "mallory" not in str(told), "details are for operators"
+
+
+async def test_a_manager_is_asked_and_then_it_is_done(site: Site, connect, era) -> None:
+    report = {"employee_id": ALICE, "amount": 900, "description": era[0]}
+    async with connect("accounting", site.key(EXPENSE)) as client:
+        told = await refusal(site, client, "create_expense_report", report, "expense.manager", CODE_ASK)
+        approval = told["approval"]["id"]
+        site.answer(approval, "alice", code=1)
+        await refusal(site, client, "create_expense_report", report, "expense.manager", CODE_ASK)
+        site.answer(approval, "bob", code=0)
+        other = report | {"amount": 901}
+        await refusal(site, client, "create_expense_report", other, "expense.manager", CODE_ASK)
         done = await client.call_tool("create_expense_report", report)
-        assert done.content[0].text.startswith("filed 900.00")
-        with pytest.raises(MCPError) as again:
-            await client.call_tool("create_expense_report", report)
-        assert again.value.code in (CODE_ASK, CODE_DENY), "an approval is used once"
-        with pytest.raises(MCPError) as never:
-            await client.call_tool("create_expense_report", report | {"amount": 9000})
-        assert "expense.over_limit" in [reason["id"] for reason in refusal(never.value)["reasons"]]
+        assert done.content[0].text == f"filed 900.00 for {ALICE} {era[0]}"
+        small = {"employee_id": ALICE, "amount": 20}
+        await refusal(site, client, "create_expense_report", small, "limit.expense.report_once")
 
 
-def answer(lictor, approval: str, who: str, code: int) -> None:
-    """Answers an approval with somebody's own credential."""
-    site = lictor.site
-    token = site.root / f"{who}.token"
-    token.touch(mode=0o600)
-    token.write_text(getattr(lictor.keys, who))
-    door = ["--pdp", site.pdp, "--pdp-token-file", "state/operator.token"]
-    site.lictor("approvals", "approve", approval, "--token", token.name, *door, code=code)
+async def test_the_server_gets_an_assertion_and_never_the_callers_key(
+    site: Site, connect, tools: dict[str, ToolServer]
+) -> None:
+    before = len(tools["accounting"].seen())
+    key = site.key(EXPENSE)
+    async with connect("accounting", key) as client:
+        await client.call_tool("get_employee_cost_center", {"employee_id": ALICE})
+    seen = tools["accounting"].seen()[before:]
+    assert seen and key not in str(seen)
+    shown = [[value for name, value in headers if name == "authorization"] for headers in seen]
+    assert all(len(values) == 1 and values[0].startswith("Bearer ") for values in shown), shown
+    public_url = site.mcp.removesuffix("/mcp")
+    keys = httpx2.get(f"{public_url}/.well-known/jwks.json").raise_for_status().json()["keys"]
+    verifier = {one["kid"]: jwt.PyJWK(one) for one in keys}
+    called = []
+    for [value] in shown:
+        assertion = value.removeprefix("Bearer ")
+        kid = jwt.get_unverified_header(assertion)["kid"]
+        audience = f"http://127.0.0.1:{tools['accounting'].port}/mcp"
+        claims = jwt.decode(assertion, verifier[kid], ["EdDSA"], audience=audience, issuer=public_url)
+        assert claims["sub"] == ALICE and claims["act"]["sub"] == EXPENSE[1]
+        assert claims["exp"] - claims["iat"] <= ASSERTION_MAX_TTL_S and claims["decision_id"]
+        called.append((claims["jti"], claims["tool"]))
+    assert len(dict(called)) == len(called), "each assertion is used once"
+    assert "accounting/get_employee_cost_center" in dict(called).values()
 
 
-@pytest.mark.parametrize(("mode", "_version"), ERAS)
-async def test_whoever_is_not_known_does_not_connect(site: Site, mode: str, _version: str) -> None:
-    for token in ("", "sesame", site.token(*EXPENSE, lifetime_s=-600)):
-        with pytest.raises(BaseException) as refused:
-            async with connected(site, "accounting", token, mode) as client:
+async def test_a_token_of_the_login_server_is_as_good_as_a_key(site: Site, connect) -> None:
+    async with connect("accounting", site.token(*EXPENSE)) as client:
+        own = await client.call_tool("get_employee_cost_center", {"employee_id": ALICE})
+        assert own.content[0].text == f"{ALICE}: CC-1042"
+    async with connect("accounting", site.token(*EXPENSE)) as client:
+        await refusal(site, client, "get_employee_cost_center", {"employee_id": BOB}, "expense.not_own_cost_center")
+
+
+@pytest.mark.parametrize(
+    ("credential", "reason"),
+    [("none", "token_missing"), ("guess", "token_malformed"), ("wrong", "api_key_unknown"),
+     ("expired", "token_expired"), ("unregistered", "agent_unknown")],
+)
+async def test_whoever_is_not_known_does_not_connect(
+    site: Site, era: tuple[str, str], tools: dict[str, ToolServer], credential: str, reason: str
+) -> None:
+    shown = {
+        "none": "", "guess": "sesame", "wrong": site.foreign_key,
+        "expired": site.token(*EXPENSE, lifetime_s=-600), "unregistered": site.token(ALICE, "helpful-agent-v0"),
+    }[credential]
+    answers: list[tuple[int, dict]] = []
+
+    async def remember(response: httpx2.Response) -> None:
+        await response.aread()
+        answers.append((response.status_code, response.json()))
+
+    before = len(tools["accounting"].seen())
+    headers = {"authorization": f"Bearer {shown}"} if shown else {}
+    async with httpx2.AsyncClient(headers=headers, timeout=30, event_hooks={"response": [remember]}) as http:
+        transport = streamable_http_client(f"{site.mcp}/accounting", http_client=http)
+        with pytest.raises(BaseException):
+            async with Client(transport, mode=era[0]) as client:
                 await client.list_tools()
-        assert any_of(refused.value, ("401", "Unauthorized", "token_")), refused.value
+    assert answers and len(tools["accounting"].seen()) == before
+    known = reason == "agent_unknown"
+    for status, body in answers:
+        assert known or status == 401, answers
+        assert body["error"]["code"] == (CODE_DENY if known else CODE_UNAUTHENTICATED)
+        site.refused(body["error"]["data"]["lictor"], reason, decided=known)
 
 
-def any_of(error: BaseException, words: tuple[str, ...]) -> bool:
-    """Whether the error, or one in its group, says one of `words`."""
+def mcp_error(error: BaseException) -> MCPError | None:
+    """The protocol's error, or one in a group."""
     nested = error.exceptions if isinstance(error, BaseExceptionGroup) else []
-    data = str(getattr(getattr(error, "error", None), "data", ""))
-    return any(word in str(error) + data for word in words) or any(any_of(one, words) for one in nested)
+    found = [error] if isinstance(error, MCPError) else [mcp_error(one) for one in nested]
+    return next((one for one in found if one is not None), None)

@@ -106,7 +106,6 @@ impl Writer {
             let receipt = epoch.stage(&prepared.rest, prepared.side.as_deref());
             waiting.push((append, receipt));
         }
-        let count = waiting.len() as u64;
         let sync = waiting.iter().any(|(append, _)| append.durability == Durability::Sync);
         if let Err(error) = epoch.write(sync) {
             let error = self.fail("writing", &error, now);
@@ -115,17 +114,19 @@ impl Writer {
         }
         let (to_sync, done): (Vec<_>, Vec<_>) =
             waiting.into_iter().partition(|(append, _)| append.durability == Durability::Sync);
+        // Counts come before answers: whoever has an answer finds it counted.
+        self.shared.status().appended += done.len() as u64;
         answer(done);
         if let Err(error) = if sync { epoch.sync() } else { Ok(()) } {
             let error = self.fail("syncing", &error, now);
             refuse(to_sync.into_iter().map(|(append, _)| append), &error);
             return;
         }
-        answer(to_sync);
         self.record_at = now;
         self.unsynced_since = (!sync).then(|| self.unsynced_since.unwrap_or(now));
-        self.shared.status().appended += count;
+        self.shared.status().appended += to_sync.len() as u64;
         self.publish();
+        answer(to_sync);
     }
 
     /// Does what is due: sync, heartbeat, checkpoint, rotation; after a failure, the next attempt
