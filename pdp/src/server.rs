@@ -13,7 +13,7 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::serve::IncomingStream;
+use axum::serve::{IncomingStream, ListenerExt as _};
 use lictor_audit::{AuditLog, Durability, Entry, Kind};
 use lictor_identity::files::{ensure_directory, ensure_token_file};
 use lictor_identity::keys::ensure_signing;
@@ -328,6 +328,12 @@ impl Connected<IncomingStream<'_, UnixListener>> for SocketPeer {
 }
 
 fn serve_tcp(listener: TcpListener, router: Router, down: watch::Receiver<bool>) -> JoinHandle<()> {
+    // Small answers on a busy connection must not wait for the peer's acknowledgement.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection keeps its delay");
+        }
+    });
     tokio::spawn(async move {
         let served = axum::serve(listener, router).with_graceful_shutdown(stopped(down)).await;
         if let Err(error) = served {

@@ -62,6 +62,11 @@ async fn run(file: File) -> anyhow::Result<()> {
         let issuers = file.identity.issuers.iter().map(|issuer| issuer.iss.clone());
         config.authorization_servers = issuers.collect();
     }
+    let listener = tokio::net::TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("`{}` cannot be listened on", config.listen))?;
+    // The port as it is: the issuer of assertions is where their keys are found.
+    config.listen = listener.local_addr()?;
     let clock = Clock::system();
     let keys_dir = config.state_dir.as_ref().unwrap_or(&file.audit.dir).clone();
     let issuer = config.public_url.clone().unwrap_or_else(|| format!("http://{}", config.listen));
@@ -78,9 +83,6 @@ async fn run(file: File) -> anyhow::Result<()> {
         minter: Arc::new(setup::minter(&keys_dir, &issuer)?),
         clock,
     };
-    let listener = tokio::net::TcpListener::bind(config.listen)
-        .await
-        .with_context(|| format!("`{}` cannot be listened on", config.listen))?;
     let shutdown = terminated(signal(SignalKind::terminate())?);
     let served = serve(config, deps, listener, shutdown).await;
     // The last record says that the log ended in order.

@@ -146,5 +146,8 @@ async fn a_call_that_brings_its_own_facts_is_refused() {
     assert_eq!(answer.status, 400, "{answer:?}");
     assert_eq!(answer.json()["reasons"][0]["id"], "fact_in_call", "{answer:?}");
     assert_eq!(answer.json()["effect"], "deny");
+    let records = lictor_tests::evidence::records(&rig.site.path("audit"));
+    let kind = lictor_audit::Kind::Decision;
+    assert!(lictor_tests::evidence::names(&records, kind, "fact_in_call"), "{records:#?}");
     rig.ends_whole().await;
 }
