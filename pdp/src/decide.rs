@@ -26,7 +26,7 @@ use crate::clock::{Clock, new_id};
 use crate::live::Live;
 use crate::peer::Peer;
 use crate::record::{self, Recorded};
-use crate::session::{HandleError, Handles, SESSION_MS};
+use crate::session::{HandleError, Handles, SESSION_MS, Turns};
 use crate::state::approval::Binding;
 use crate::state::{Commit, Committed, Reservation, SessionKey, State, StateError, Stored};
 
@@ -44,6 +44,7 @@ pub struct Pdp {
     pub(crate) audit: AuditLog,
     pub(crate) durability: crate::config::DurabilityRule,
     pub(crate) handles: Handles,
+    pub(crate) turns: Turns,
     pub(crate) clock: Clock,
     pub(crate) counts: Counts,
     pub(crate) draining: AtomicBool,
@@ -268,6 +269,12 @@ impl Pdp {
     }
 
     async fn evaluate_and_commit(&self, asked: &Asked<'_>) -> Made {
+        // Where policy reads the session, its calls take turns in this process: they would make
+        // each other stale. Other decision points are what compare-and-set is for.
+        let _turn = match asked.bundle.reads_session() {
+            true => Some(self.turns.of(&asked.session).lock().await),
+            false => None,
+        };
         let binding = approvals::binding(asked.call, &asked.bundle, &asked.session);
         for _ in 0..=RETRIES_MAX {
             let now_ms = self.clock.now_ms();

@@ -31,7 +31,7 @@ use crate::decide::{Counts, Pdp};
 use crate::door::{Door, Refused};
 use crate::grpc::{approval::Approvals, decision::Decisions, status::Reports};
 use crate::live::{Live, Refusal};
-use crate::session::Handles;
+use crate::session::{Handles, Turns};
 use crate::source::{BundleSource, SourceError};
 use crate::state::memory::Memory;
 
@@ -159,6 +159,7 @@ fn build(
         state: Arc::new(Memory::new()),
         audit: audit_log,
         durability: audit.durability,
+        turns: Turns::default(),
         handles: Handles::new(ensure_signing(&config.state_dir, Purpose::Session)?),
         started_ms: clock.now_ms(),
         clock,
@@ -469,3 +470,7 @@ pub fn metrics_text(pdp: &Pdp) -> String {
     }
     text
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

@@ -1,9 +1,11 @@
-//! Signed session handles and implicit sessions.
+//! Signed session handles, implicit sessions, and whose turn it is in one.
 //!
 //! A handle is `ls1.<base64url payload>.<base64url signature>`: Ed25519 over the
 //! payload with the session key. It is bound to tenant, subject and agent, so a
 //! stolen handle is of no use to another principal, and it proves nothing by
 //! itself: the session must also be in the store.
+
+use std::hash::BuildHasher as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -108,6 +110,37 @@ impl Handles {
             .verify_strict(&signed(body), &signature)
             .map_err(|_| HandleError::Signature)?;
         serde_json::from_slice(&decode(body)?).map_err(|_| HandleError::Malformed)
+    }
+}
+
+/// Sessions share this many queues; two that share one wait for each other, no more.
+const QUEUES: usize = 1_024;
+
+/// Whose turn it is in a session. Fair: calls are decided in the order they came.
+pub struct Turns {
+    queues: Vec<tokio::sync::Mutex<()>>,
+    hasher: std::collections::hash_map::RandomState,
+    /// What an index outside the queues would mean; there is none.
+    spare: tokio::sync::Mutex<()>,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            queues: (0..QUEUES).map(|_| tokio::sync::Mutex::new(())).collect(),
+            hasher: std::collections::hash_map::RandomState::new(),
+            spare: tokio::sync::Mutex::new(()),
+        }
+    }
+}
+
+impl Turns {
+    /// The queue of a session.
+    #[must_use]
+    pub fn of(&self, session: &SessionKey) -> &tokio::sync::Mutex<()> {
+        let hash = self.hasher.hash_one(session);
+        let index = usize::try_from(hash % QUEUES as u64).unwrap_or_default();
+        self.queues.get(index).unwrap_or(&self.spare)
     }
 }
 

@@ -41,7 +41,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_caller_that_stops_sending_is_not_waited_for() {
-        let stalled = futures::stream::pending::<Result<hyper::body::Frame<Bytes>, std::io::Error>>();
+        let stalled =
+            futures::stream::pending::<Result<hyper::body::Frame<Bytes>, std::io::Error>>();
         let mut body = http_body_util::StreamBody::new(stalled);
         let before = Instant::now();
         discard(&mut body).await;
