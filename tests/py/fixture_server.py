@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
+import httpx2
 import uvicorn
 from mcp.server.mcpserver import MCPServer
 from processes import Server
@@ -111,7 +111,8 @@ class Recorder:
             await JSONResponse({"headers": self.seen, "ran": RAN})(scope, receive, send)
             return
         if scope["type"] == "http":
-            self.seen.append([(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]])
+            headers = scope["headers"]
+            self.seen.append([(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers])
         await self.app(scope, receive, send)
 
 
@@ -132,7 +133,7 @@ class ToolServer(Server):
 
     def told(self) -> dict:
         """What the process remembers."""
-        return httpx.get(f"http://127.0.0.1:{self.port}/seen", timeout=30).raise_for_status().json()
+        return httpx2.get(f"http://127.0.0.1:{self.port}/seen", timeout=30).raise_for_status().json()
 
 
 def main() -> None:

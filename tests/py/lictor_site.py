@@ -84,7 +84,9 @@ class Site:
         assert self.unused[who], "no key is left: raise KEYS_PER_AGENT"
         return self.unused[who].pop()
 
-    def token(self, subject: str, agent: str, lifetime_s: int = 600, key: Ed25519PrivateKey | None = None) -> str:
+    def token(
+        self, subject: str, agent: str, lifetime_s: int = 600, key: Ed25519PrivateKey | None = None
+    ) -> str:
         """A token of the login server, by which `agent` acts for `subject`."""
         now = int(time.time())
         claims = {
@@ -108,8 +110,8 @@ class Site:
         (self.root / "pdp.toml").write_text(self.common(f'socket = "pdp.sock"\n{peers}'))
         address = self.run("lictor-pdp", "-c", "pdp.toml").said(r"listening address=([0-9.:]+)")
         self.pdp = f"unix:{self.root}/pdp.sock"
-        tcp = f'pdp = "http://{address}"\npdp_token_file = "state/pep.token"\nstate_dir = "{WRITERS["pep-mcp"]}"'
-        unix = f'pdp = "{self.pdp}"\nstate_dir = "{WRITERS["pep-http"]}"'
+        tcp = f'pdp = "http://{address}"\npdp_token_file = "state/pep.token"\nstate_dir = "state/pep-mcp"'
+        unix = f'pdp = "{self.pdp}"\nstate_dir = "state/pep-http"'
         (self.root / "peps.toml").write_text(self.common() + self.peps(provider_port, tool_ports, unix, tcp))
         http, mcp = (self.run(name, "-c", "peps.toml") for name in ("lictor-pep-http", "lictor-pep-mcp"))
         self.llm = f"http://{http.said(r'listening address=([0-9.:]+)')}/v1"
@@ -134,7 +136,7 @@ listen = "127.0.0.1:0"
 bundle = "bundle.tar.gz"
 trust_keys = ["keys/bundle.pub"]
 scope = "{SCOPE}"
-state_dir = "{WRITERS["pdp"]}"
+state_dir = "state"
 {more}
 """
 

@@ -15,8 +15,9 @@ PIECE_CHARS = 3
 
 
 class Provider:
-    """Listens on a free port. `seen` holds every `Authorization` and body; `piece_chars` is how much of the
-    text one event of a stream holds, `write_bytes` how much of the stream is written at once (0: an event)."""
+    """Listens on a free port. `seen` holds every `Authorization` and body; `piece_chars` is how much of
+    the text one event of a stream holds, `write_bytes` how much of a stream is written at once, where 0
+    means one event."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, dict]] = []

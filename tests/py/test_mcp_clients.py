@@ -18,10 +18,10 @@ OFFERED = {
     "accounting": {"receipt_ocr", "get_employee_cost_center", "create_expense_report", "send_notification"},
     "github": {"list_pull_requests", "add_review_comment"},
 }
-HIDDEN = {"accounting": "wipe_ledger", "github": "delete_branch"}
 OWNERS = {"accounting": EXPENSE, "github": REVIEW}
 # The longest that an assertion may hold, seconds.
 ASSERTION_MAX_TTL_S = 60
+Connect = Callable[[str, str], contextlib.AbstractAsyncContextManager[Client]]
 
 pytestmark = pytest.mark.anyio
 
@@ -33,7 +33,7 @@ def era(request: pytest.FixtureRequest) -> tuple[str, str]:
 
 
 @pytest.fixture
-def connect(site: Site, era: tuple[str, str]) -> Callable[..., contextlib.AbstractAsyncContextManager[Client]]:
+def connect(site: Site, era: tuple[str, str]) -> Connect:
     """Connects to a server with a key, in the test's era."""
 
     @contextlib.asynccontextmanager
@@ -48,7 +48,9 @@ def connect(site: Site, era: tuple[str, str]) -> Callable[..., contextlib.Abstra
     return connected
 
 
-async def refusal(site: Site, client: Client, tool: str, args: dict, reason: str, code: int = CODE_DENY) -> dict:
+async def refusal(
+    site: Site, client: Client, tool: str, args: dict, reason: str, code: int = CODE_DENY
+) -> dict:
     """Calls a tool, which must be refused for `reason`; what Lictor said."""
     with pytest.raises(MCPError) as caught:
         await client.call_tool(tool, args)
@@ -59,26 +61,32 @@ async def refusal(site: Site, client: Client, tool: str, args: dict, reason: str
 
 
 @pytest.mark.parametrize("server", OFFERED)
-async def test_tools_are_listed_as_the_caller_may_use_them(site: Site, connect, era, server: str) -> None:
+async def test_tools_are_listed_as_the_caller_may_use_them(
+    site: Site, connect: Connect, era: tuple[str, str], server: str
+) -> None:
     async with connect(server, site.key(OWNERS[server])) as client:
         listed = await client.list_tools()
         names = [tool.name for tool in listed.tools]
         assert set(names) == OFFERED[server] and len(names) == len(set(names))
         assert all(tool.description and tool.input_schema["type"] == "object" for tool in listed.tools)
-        assert HIDDEN[server] not in client.instructions if client.instructions else True
     if era[0] == "auto":
         assert listed.cache_scope == "private", "a list made for one caller is not for others"
 
 
-async def test_another_agents_server_offers_nothing(site: Site, connect) -> None:
-    with pytest.raises(BaseException) as caught:
-        async with connect("github", site.key(EXPENSE)) as client:
-            assert (await client.list_tools()).tools == []
-            raise ConnectionRefusedError
-    assert mcp_error(caught.value) is not None or caught.errisinstance(ConnectionRefusedError)
+async def test_another_agents_server_cannot_be_connected_to(
+    site: Site, connect: Connect, tools: dict[str, ToolServer]
+) -> None:
+    before = len(tools["github"].seen())
+    with pytest.raises(ExceptionGroup) as caught:
+        async with connect("github", site.key(EXPENSE)):
+            pytest.fail("it connected")
+    error = protocol_error(caught.value)
+    assert error.code == CODE_DENY
+    site.refused(error.error.data["lictor"], "no_permit")
+    assert len(tools["github"].seen()) == before
 
 
-async def test_what_is_hidden_is_denied_by_name_too(site: Site, connect) -> None:
+async def test_what_is_hidden_is_denied_by_name_too(site: Site, connect: Connect) -> None:
     async with connect("accounting", site.key(EXPENSE)) as client:
         await refusal(site, client, "wipe_ledger", {}, "resource_unknown")
     async with connect("github", site.key(REVIEW)) as client:
@@ -86,7 +94,7 @@ async def test_what_is_hidden_is_denied_by_name_too(site: Site, connect) -> None
         await refusal(site, client, "delete_branch", args, "pr.no_delete")
 
 
-async def test_allowed_calls_return_what_the_server_said(site: Site, connect) -> None:
+async def test_allowed_calls_return_what_the_server_said(site: Site, connect: Connect) -> None:
     async with connect("accounting", site.key(EXPENSE)) as client:
         own = await client.call_tool("get_employee_cost_center", {"employee_id": ALICE})
         assert not own.is_error and own.content[0].text == f"{ALICE}: CC-1042"
@@ -99,14 +107,14 @@ async def test_allowed_calls_return_what_the_server_said(site: Site, connect) ->
         assert listed.content[0].text == f"{REPOSITORY}: #7"
 
 
-async def test_a_card_number_in_a_result_is_masked(site: Site, connect) -> None:
+async def test_a_card_number_in_a_result_is_masked(site: Site, connect: Connect) -> None:
     async with connect("accounting", site.key(EXPENSE)) as client:
         receipt = await client.call_tool("receipt_ocr", {"receipt_id": "r-1"})
     assert receipt.content[0].text == "receipt r-1: card [card masked], 127.50 EUR"
     assert "4111" not in receipt.model_dump_json()
 
 
-async def test_once_is_once_in_every_connection(site: Site, connect) -> None:
+async def test_once_is_once_in_every_connection(site: Site, connect: Connect) -> None:
     key = site.key(EXPENSE)
     async with connect("accounting", key) as client:
         await client.call_tool("receipt_ocr", {"receipt_id": "r-1"})
@@ -125,11 +133,11 @@ async def test_once_is_once_in_every_connection(site: Site, connect) -> None:
         ("create_expense_report", {"employee_id": ALICE, "amount": 5000.01}, "expense.over_limit"),
         ("create_expense_report", {"employee_id": BOB, "amount": 20}, "expense.not_own_report"),
         ("create_expense_report", {"employee_id": ALICE, "amount": "20"}, "args_invalid"),
-        ("send_notification", {"recipient": "mallory@elsewhere.example", "message": "x"}, "expense.not_manager"),
+        ("send_notification", {"recipient": "mallory@x.example", "message": "x"}, "expense.not_manager"),
     ],
 )
 async def test_denied_calls_never_reach_the_server(
-    site: Site, connect, tools: dict[str, ToolServer], tool: str, args: dict, reason: str
+    site: Site, connect: Connect, tools: dict[str, ToolServer], tool: str, args: dict, reason: str
 ) -> None:
     async with connect("accounting", site.key(EXPENSE)) as client:
         before = tools["accounting"].ran()
@@ -138,12 +146,15 @@ async def test_denied_calls_never_reach_the_server(
     assert "asked for" not in str(told) and "mallory" not in str(told), "details are for operators"
 
 
-async def test_a_manager_is_asked_and_then_it_is_done(site: Site, connect, era) -> None:
+async def test_a_manager_is_asked_and_then_it_is_done(
+    site: Site, connect: Connect, era: tuple[str, str]
+) -> None:
     report = {"employee_id": ALICE, "amount": 900, "description": era[0]}
     async with connect("accounting", site.key(EXPENSE)) as client:
         told = await refusal(site, client, "create_expense_report", report, "expense.manager", CODE_ASK)
         approval = told["approval"]["id"]
-        assert "approval_refused" in site.approve(approval, "alice", code=1), "nobody consents to their own report"
+        said = site.approve(approval, "alice", code=1)
+        assert "approval_refused" in said, "nobody consents to a report of their own"
         await refusal(site, client, "create_expense_report", report, "expense.manager", CODE_ASK)
         site.approve(approval, "bob")
         other = report | {"amount": 901}
@@ -155,7 +166,7 @@ async def test_a_manager_is_asked_and_then_it_is_done(site: Site, connect, era) 
 
 
 async def test_the_server_gets_an_assertion_and_never_the_callers_key(
-    site: Site, connect, tools: dict[str, ToolServer]
+    site: Site, connect: Connect, tools: dict[str, ToolServer]
 ) -> None:
     before = len(tools["accounting"].seen())
     key = site.key(EXPENSE)
@@ -181,25 +192,34 @@ async def test_the_server_gets_an_assertion_and_never_the_callers_key(
     assert "accounting/get_employee_cost_center" in dict(called).values()
 
 
-async def test_a_token_of_the_login_server_is_as_good_as_a_key(site: Site, connect) -> None:
+async def test_a_token_of_the_login_server_is_as_good_as_a_key(site: Site, connect: Connect) -> None:
     async with connect("accounting", site.token(*EXPENSE)) as client:
         own = await client.call_tool("get_employee_cost_center", {"employee_id": ALICE})
         assert own.content[0].text == f"{ALICE}: CC-1042"
     async with connect("accounting", site.token(*EXPENSE)) as client:
-        await refusal(site, client, "get_employee_cost_center", {"employee_id": BOB}, "expense.not_own_cost_center")
+        args = {"employee_id": BOB}
+        await refusal(site, client, "get_employee_cost_center", args, "expense.not_own_cost_center")
 
 
 @pytest.mark.parametrize(
     ("credential", "reason"),
-    [("none", "token_missing"), ("guess", "token_malformed"), ("wrong", "api_key_unknown"),
-     ("expired", "token_expired"), ("unregistered", "agent_unknown")],
+    [
+        ("none", "token_missing"),
+        ("guess", "token_malformed"),
+        ("wrong", "api_key_unknown"),
+        ("expired", "token_expired"),
+        ("unregistered", "agent_unknown"),
+    ],
 )
 async def test_whoever_is_not_known_does_not_connect(
     site: Site, era: tuple[str, str], tools: dict[str, ToolServer], credential: str, reason: str
 ) -> None:
     shown = {
-        "none": "", "guess": "sesame", "wrong": site.foreign_key,
-        "expired": site.token(*EXPENSE, lifetime_s=-600), "unregistered": site.token(ALICE, "helpful-agent-v0"),
+        "none": "",
+        "guess": "sesame",
+        "wrong": site.foreign_key,
+        "expired": site.token(*EXPENSE, lifetime_s=-600),
+        "unregistered": site.token(ALICE, "helpful-agent-v0"),
     }[credential]
     answers: list[tuple[int, dict]] = []
 
@@ -211,9 +231,9 @@ async def test_whoever_is_not_known_does_not_connect(
     headers = {"authorization": f"Bearer {shown}"} if shown else {}
     async with httpx2.AsyncClient(headers=headers, timeout=30, event_hooks={"response": [remember]}) as http:
         transport = streamable_http_client(f"{site.mcp}/accounting", http_client=http)
-        with pytest.raises(BaseException):
-            async with Client(transport, mode=era[0]) as client:
-                await client.list_tools()
+        with pytest.raises(ExceptionGroup):
+            async with Client(transport, mode=era[0]):
+                pytest.fail("it connected")
     assert answers and len(tools["accounting"].seen()) == before
     known = reason == "agent_unknown"
     for status, body in answers:
@@ -222,8 +242,9 @@ async def test_whoever_is_not_known_does_not_connect(
         site.refused(body["error"]["data"]["lictor"], reason, decided=known)
 
 
-def mcp_error(error: BaseException) -> MCPError | None:
-    """The protocol's error, or one in a group."""
-    nested = error.exceptions if isinstance(error, BaseExceptionGroup) else []
-    found = [error] if isinstance(error, MCPError) else [mcp_error(one) for one in nested]
-    return next((one for one in found if one is not None), None)
+def protocol_error(error: BaseException) -> MCPError:
+    """The protocol's error at the bottom of groups of one."""
+    while isinstance(error, BaseExceptionGroup):
+        [error] = error.exceptions
+    assert isinstance(error, MCPError), error
+    return error

@@ -2,6 +2,7 @@
 
 import openai
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from lictor_site import EXPENSE, PROVIDER_KEY, REVIEW, Site
 from mock_provider import SECRET, TEXT, USAGE, Provider
 from openai import AsyncOpenAI, OpenAI
@@ -83,20 +84,28 @@ async def test_the_asynchronous_client_streams_too(site: Site, anyio_backend_nam
         assert text_of([chunk async for chunk in stream]) == MASKED
 
 
-@pytest.mark.parametrize(("who", "models"), [(REVIEW, ["gpt-5-mini"]), (EXPENSE, ["gpt-5-nano"])])
-def test_models_are_listed_as_the_team_may_use_them(site: Site, who: tuple[str, str], models: list[str]) -> None:
-    caller = client(site, site.key(who))
-    if who == REVIEW:
-        assert [model.id for model in caller.models.list()] == models
-    answer = caller.chat.completions.create(model=models[0], messages=HELLO)
+def test_models_are_listed_as_the_team_may_use_them(site: Site) -> None:
+    assert [model.id for model in client(site, site.key(REVIEW)).models.list()] == [MODEL]
+
+
+def test_an_agent_that_may_not_list_models_may_still_use_its_own(site: Site) -> None:
+    caller = client(site, site.key(EXPENSE))
+    with pytest.raises(openai.PermissionDeniedError) as refused:
+        caller.models.list()
+    assert refused.value.code == "no_permit"
+    site.refused(refused.value.body["lictor"], "no_permit")
+    answer = caller.chat.completions.create(model="gpt-5-nano", messages=HELLO)
     assert answer.choices[0].message.content == MASKED
 
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
     ("who", "model", "reason"),
-    [(REVIEW, "gpt-5", "pr.model_not_allowed"), (REVIEW, "gpt-9", "resource_unknown"),
-     (EXPENSE, "gpt-5-mini", "pr.model_not_allowed")],
+    [
+        (REVIEW, "gpt-5", "pr.model_not_allowed"),
+        (REVIEW, "gpt-9", "resource_unknown"),
+        (EXPENSE, MODEL, "pr.model_not_allowed"),
+    ],
 )
 def test_another_teams_model_is_refused_with_the_reason(
     site: Site, provider: Provider, who: tuple[str, str], model: str, reason: str, stream: bool
@@ -115,7 +124,9 @@ def test_a_token_of_the_login_server_is_as_good_as_a_key(site: Site) -> None:
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_wrong_keys_are_refused(site: Site, provider: Provider, what: str, strange_login) -> None:
+def test_wrong_keys_are_refused(
+    site: Site, provider: Provider, what: str, strange_login: Ed25519PrivateKey
+) -> None:
     key, reason = {
         "guess": ("sk-not-a-key", "token_malformed"),
         "wrong": (site.foreign_key, "api_key_unknown"),
