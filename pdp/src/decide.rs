@@ -48,7 +48,7 @@ pub struct Pdp {
     pub(crate) clock: Clock,
     pub(crate) counts: Counts,
     pub(crate) draining: AtomicBool,
-    pub(crate) approver: Option<lictor_identity::Authenticator>,
+    pub(crate) approver: Option<Arc<lictor_identity::Authenticator>>,
     pub(crate) started_ms: i64,
 }
 

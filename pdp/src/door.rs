@@ -1,5 +1,7 @@
 //! The decision point's own door: nobody asks anything unauthenticated.
 
+use std::sync::Arc;
+
 use lictor_identity::{
     AuthError, Authenticator, DoorError, DoorTokens, Identity, PeerRoles, Presented, Role,
     Settings, SettingsError, bearer_of,
@@ -10,6 +12,8 @@ use crate::peer::Peer;
 /// Who may come in.
 pub struct Door {
     authenticator: Authenticator,
+    /// Knows approvers by credentials of their own; they get no further than approvals.
+    approvers: Option<Arc<Authenticator>>,
 }
 
 /// Why there is no door.
@@ -49,7 +53,24 @@ impl Door {
         tokens.add(pep, &[Role::Pep])?;
         tokens.add(operator, &[Role::Operator, Role::Auditor])?;
         let authenticator = Authenticator::new(Settings::default())?;
-        Ok(Self { authenticator: authenticator.with_door_tokens(tokens).with_peers(peers) })
+        let authenticator = authenticator.with_door_tokens(tokens).with_peers(peers);
+        Ok(Self { authenticator, approvers: None })
+    }
+
+    /// Also lets in approvers, to approvals alone.
+    #[must_use]
+    pub fn with_approvers(mut self, approvers: Option<Arc<Authenticator>>) -> Self {
+        self.approvers = approvers;
+        self
+    }
+
+    /// An approver who presents a credential of their own.
+    #[must_use]
+    pub fn approver(&self, authorization: Option<&str>, now_ms: i64) -> Option<Peer> {
+        let identity =
+            self.approvers.as_ref()?.authenticate(bearer_of(authorization), now_ms).ok()?;
+        let person = identity.agent.is_none() && identity.has(Role::Approver);
+        person.then(|| Peer::new(&identity.credential.id, &[Role::Approver]))
     }
 
     /// Lets in who holds one of `roles`. A token counts before the socket's peer.

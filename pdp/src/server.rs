@@ -39,6 +39,9 @@ use crate::state::memory::Memory;
 const OPEN_PATHS: [&str; 4] =
     ["/healthz", "/readyz", "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"];
 
+/// Where an approver's own credential opens the door.
+const APPROVALS_PREFIX: &str = "/lictor.v1.ApprovalService/";
+
 /// Stack of a thread that evaluates policies, in bytes. The interpreter recurses with the policy,
 /// and the loader admits policies up to a depth that fits in here with room to spare.
 pub const WORKER_STACK_BYTES: usize = 16 << 20;
@@ -85,7 +88,8 @@ pub async fn start(
     let listener = TcpListener::bind(config.listen).await?;
     let address = listener.local_addr()?;
     let (shutdown, down) = watch::channel(false);
-    let router = router(&pdp, door(&config)?, down.clone()).await;
+    let router =
+        router(&pdp, door(&config)?.with_approvers(pdp.approver.clone()), down.clone()).await;
     let mut tasks = vec![tokio::spawn(watch_bundle(
         Arc::clone(&pdp),
         source,
@@ -165,7 +169,7 @@ fn build(
         clock,
         counts: Counts::default(),
         draining: AtomicBool::new(false),
-        approver,
+        approver: approver.map(Arc::new),
     })
 }
 
@@ -418,7 +422,13 @@ async fn enter(State(guard): State<Guard>, mut request: Request, next: Next) -> 
     let token = request.headers().get(header::AUTHORIZATION);
     let token = token.and_then(|value| value.to_str().ok());
     let uid = request.extensions().get::<ConnectInfo<SocketPeer>>().and_then(|peer| peer.0.0);
-    match guard.door.enter(token, uid, &Role::ALL, guard.clock.now_ms()) {
+    let now_ms = guard.clock.now_ms();
+    let entered = guard.door.enter(token, uid, &Role::ALL, now_ms).or_else(|refused| {
+        let approving = request.uri().path().starts_with(APPROVALS_PREFIX);
+        let approver = guard.door.approver(token, now_ms).filter(|_| approving);
+        approver.ok_or(refused)
+    });
+    match entered {
         Ok(peer) => {
             request.extensions_mut().insert(peer);
             next.run(request).await

@@ -32,7 +32,7 @@ impl ApprovalService for Approvals {
         &self,
         request: Request<pb::ListApprovalsRequest>,
     ) -> Result<Response<pb::ListApprovalsResponse>, Status> {
-        require(&peer_of(&request)?, &[Role::Operator])?;
+        require(&peer_of(&request)?, &[Role::Operator, Role::Approver])?;
         let wanted = request.into_inner().state;
         let now_ms = self.pdp.clock.now_ms();
         let all = self.pdp.approvals().await.map_err(|error| {
