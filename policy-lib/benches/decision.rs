@@ -73,7 +73,7 @@ fn call() -> Call {
         br#"{"call_id":"01900000-0000-7000-8000-000000000000","subject":{"type":"user","id":"ops"},
         "agent":{"type":"agent","id":"agent-7"},"action":{"name":"tools/call"},
         "resource":{"type":"tool","id":"s/t42"},
-        "context":{"args":{"path":"/work/a/b.txt","rows":100,"mode":"write","host":"a.example",
+        "context":{"args":{"path":"/files/a/b.txt","rows":100,"mode":"write","host":"a.example",
         "command":"ls -l","query":"select 1","note":"quarterly figures","dry":false,"limit":20,
         "tags":["x","y"]}}}"#,
     )

@@ -27,8 +27,8 @@ deny contains {"id": "tool.off", "message": "the tool is switched off"} if _tool
 
 deny contains {"id": "tenant.other", "message": "another tenant"} if input.tenant != _agent.attrs.tenant
 
-deny contains {"id": "path.outside", "message": "outside the work folder"} if {
-	not startswith(input.context.args.path, "/work/")
+deny contains {"id": "path.outside", "message": "outside the files folder"} if {
+	not startswith(input.context.args.path, "/files/")
 }
 
 deny contains {"id": "path.up", "message": "the path goes up"} if contains(input.context.args.path, "..")
