@@ -25,6 +25,7 @@ pub mod enforce;
 pub mod forward;
 pub mod headers;
 pub mod identity;
+pub mod listen;
 pub mod mask;
 mod pep;
 pub mod query;

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use lictor_proto::decision::{Decision, Finding, Obligation, ObligationKind};
-use lictor_proto::json::Node;
+use lictor_proto::json::{Node, Value};
 
 use crate::edit::Edits;
 
@@ -140,7 +140,7 @@ pub fn edits(decision: &Decision, texts: &[&Node], root: &Node) -> Result<Edits,
             pointed.push(node.span);
         }
     }
-    let plain: Vec<&str> = texts.iter().map(|node| node.as_str().unwrap_or_default()).collect();
+    let plain: Vec<&str> = texts.iter().map(|node| shown(node)).collect();
     for (index, spans) in spans(decision, &plain)? {
         let (Some(node), Some(text)) = (texts.get(index), plain.get(index)) else {
             return Err(MaskError::Content(u32::try_from(index).unwrap_or(u32::MAX)));
@@ -153,6 +153,16 @@ pub fn edits(decision: &Decision, texts: &[&Node], root: &Node) -> Result<Edits,
         }
     }
     Ok(edits)
+}
+
+/// What of a node was sent for inspection. A part that is not the node's own text, such as a
+/// member's name, is nothing here, so that a mask on it does not fit.
+fn shown(node: &Node) -> &str {
+    match &node.value {
+        Value::String(text) => text,
+        Value::Number(number) => number.text(),
+        _ => "",
+    }
 }
 
 fn masks(decision: &Decision) -> Result<Vec<Mask>, MaskError> {
@@ -175,7 +185,7 @@ impl Mask {
             let Some(list) = node.get(property) else {
                 return Ok(Vec::new());
             };
-            if !matches!(list.value, lictor_proto::json::Value::Array(_)) {
+            if !matches!(list.value, Value::Array(_)) {
                 return Err(wrong(property));
             }
             let texts = list.items().iter().map(|item| item.as_str().map(str::to_owned));

@@ -9,6 +9,8 @@ use crate::text::{self, is_identifier};
 
 /// Longest member name that is not shown to the detectors as a text of its own, bytes.
 const MAX_NAME_BYTES: usize = 64;
+/// Names with a digit are shown from this length on, bytes: keys and numbers of cards look so.
+const MIN_KEY_BYTES: usize = 12;
 
 /// Members that decide what is asked for; a name that differs from one of them only in case could be read as it
 /// by a laxer reader.
@@ -27,6 +29,25 @@ const REQUEST_NAMES: [&str; 9] = [
 const MESSAGE_NAMES: [&str; 8] =
     ["role", "content", "type", "text", "tool_calls", "function", "arguments", "refusal"];
 
+/// Members by which gateways and OpenAI-compatible providers choose models, addresses or keys beside `model`. What
+/// was decided about is `model` alone.
+const STEERING: [&str; 14] = [
+    "models",
+    "fallbacks",
+    "context_window_fallbacks",
+    "content_policy_fallbacks",
+    "route",
+    "provider",
+    "engine",
+    "deployment_id",
+    "model_list",
+    "custom_llm_provider",
+    "api_base",
+    "base_url",
+    "api_key",
+    "extra_body",
+];
+
 /// Why a body is not a chat request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ChatError {
@@ -38,6 +59,9 @@ pub(crate) enum ChatError {
         "the role `{0}` is not known: use system, developer, user, assistant, tool or function"
     )]
     Role(String),
+    /// A member by which some providers take another model or another provider than `model` says.
+    #[error("`{0}` would let the provider answer with another model than `model`: leave it out")]
+    Steers(&'static str),
     /// A name that equals a known one only under case folding.
     #[error("the member `{0}` differs from a known one only in case: use lower case")]
     CaseVariant(String),
@@ -62,6 +86,10 @@ impl<'a> ChatRequest<'a> {
             return Err(ChatError::Member("body", "must be an object"));
         }
         refuse_case_variants(root, &REQUEST_NAMES)?;
+        refuse_case_variants(root, &STEERING)?;
+        if let Some(name) = STEERING.into_iter().find(|name| root.get(name).is_some()) {
+            return Err(ChatError::Steers(name));
+        }
         let model = root.get("model").ok_or(MODEL)?;
         let name = model.as_str().filter(|name| !name.is_empty()).ok_or(MODEL)?;
         check_flag(root, "stream")?;
@@ -222,7 +250,9 @@ fn origin_below(origin: Origin, key: &str) -> Origin {
 
 /// A member name that is no plain name is a text too: a model reads it like any other.
 fn push_name(out: &mut Vec<Content>, origin: Origin, at: &str, name: &str) {
+    let keyish = name.len() >= MIN_KEY_BYTES && name.bytes().any(|b| b.is_ascii_digit());
     let plain = name.len() <= MAX_NAME_BYTES
+        && !keyish
         && name
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'$'));

@@ -71,6 +71,9 @@ fn what_can_be_read_in_two_ways_is_refused() {
         refused(r#"{"model":"m","messages":[{"role":"user","content":[{"Text":"x"}]}]}"#),
         case("Text")
     );
+    // A long s folds to `s` for readers that fold by Unicode.
+    let long_s = "\u{17f}tream";
+    assert_eq!(refused(&format!(r#"{{"model":"m","{long_s}":true,{message}}}"#)), case(long_s));
     let root = |name: &str| refused(&format!(r#"{{"model":{name},{message}}}"#));
     assert_eq!(root("\"\""), MODEL);
     assert_eq!(root("1"), MODEL);
@@ -91,6 +94,27 @@ fn what_can_be_read_in_two_ways_is_refused() {
         let error = refused(&format!(r#"{{"model":"m","{name}":{value},{message}}}"#));
         assert!(matches!(error, ChatError::Member(member, _) if member == name), "{name}");
     }
+}
+
+#[test]
+fn no_other_model_or_provider_rides_along() {
+    let message = r#""messages":[{"role":"user","content":"x"}]"#;
+    for name in STEERING {
+        for value in [r#"["other"]"#, r#""other""#, "null"] {
+            let error = refused(&format!(r#"{{"model":"m",{message},"{name}":{value}}}"#));
+            assert_eq!(error, ChatError::Steers(name));
+        }
+    }
+    let error = refused(&format!(r#"{{"model":"m",{message},"Models":["other"]}}"#));
+    assert_eq!(error, ChatError::CaseVariant("Models".to_owned()));
+}
+
+#[test]
+fn secrets_in_member_names_are_seen() {
+    let body = r#"{"model":"m","messages":[{"role":"user","content":"x"}],
+        "metadata":{"AKIAIOSFODNN7EXAMPLE":1,"additionalProperties":2}}"#;
+    let texts: Vec<String> = content(body).into_iter().map(|(_, _, text)| text).collect();
+    assert_eq!(texts, ["x", "AKIAIOSFODNN7EXAMPLE"]);
 }
 
 #[test]

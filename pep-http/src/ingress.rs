@@ -16,6 +16,8 @@ use lictor_proto::reason;
 use crate::chat::ChatRequest;
 use crate::upstream::{self, BodyError, Upstream, Upstreams};
 
+/// How long a caller may take to send its body, milliseconds, however it is cut: a slot is held meanwhile.
+pub(crate) const BODY_TIMEOUT_MS: u64 = 60_000;
 /// The action of a chat.
 pub(crate) const CHAT: &str = "llm/chat";
 /// The action of everything else, such as listing models.
@@ -92,7 +94,9 @@ pub(crate) async fn read_body(
     if encodings.into_iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(Refusal::new(reason::BODY_INVALID, "send the body without content-encoding"));
     }
-    let collected = upstream::collect(&mut body, limit, idle).await;
+    let patience = Duration::from_millis(BODY_TIMEOUT_MS);
+    let collected = tokio::time::timeout(patience, upstream::collect(&mut body, limit, idle)).await;
+    let collected = collected.unwrap_or(Err(BodyError::Idle));
     if matches!(collected, Err(BodyError::TooLarge(_))) {
         discard(&mut body).await;
     }

@@ -70,6 +70,13 @@ pub(crate) async fn collect(
         },
     };
     let (ended, refusal) = match collected {
+        Ok(body) if app.upstreams.key_in(&body) => (
+            Ended::Withheld,
+            flight.withhold(
+                reason::OBLIGATION_FAILED,
+                "the provider's answer holds its own credential",
+            ),
+        ),
         Ok(body) => {
             let plain = Plain { status: head.status, headers: head.headers, body };
             return Ok(Some((flight, plain)));

@@ -9,10 +9,11 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::IntoResponse as _;
 use axum::routing::get;
-use axum::serve::ListenerExt;
 use http::{HeaderMap, Method, Response, StatusCode};
+use hyper::body::Incoming;
 use lictor_pep_core::forward::ForwarderError;
 use lictor_pep_core::headers::LICTOR_SESSION;
+use lictor_pep_core::listen;
 use lictor_pep_core::session::SESSIONS_PATH;
 use lictor_pep_core::setup::DurabilityRule;
 use lictor_pep_core::witness::witness;
@@ -47,9 +48,6 @@ pub enum ServeError {
     /// No client for the providers.
     #[error(transparent)]
     Forwarder(#[from] ForwarderError),
-    /// The listener failed.
-    #[error("the listener failed")]
-    Listener(#[from] std::io::Error),
 }
 
 /// What every request shares.
@@ -170,25 +168,25 @@ pub async fn serve(
         shutdown.await;
         draining.send_replace(Phase::Draining);
     };
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection keeps its delays");
-        }
-    });
-    let service = router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
     let mut server =
-        std::pin::pin!(axum::serve(listener, service).with_graceful_shutdown(signal).into_future());
+        std::pin::pin!(listen::serve(listener, router(app.clone()), introduce, signal));
     tokio::select! {
-        ended = &mut server => ended?,
+        () = &mut server => {}
         () = witness(app.pep.clone(), AUDIT_WRITER) => {}
         () = past_drain(watched, config.drain_timeout_ms) => {
             phase.send_replace(Phase::Cut);
             let told = tokio::time::timeout(Duration::from_millis(CUT_TIMEOUT_MS), server).await;
-            told.unwrap_or(Ok(()))?;
+            if told.is_err() {
+                tracing::warn!("connections were cut off at the end");
+            }
         }
     }
     settle(&app, &phase, config.max_in_flight_requests).await;
     Ok(())
+}
+
+fn introduce(request: &mut http::Request<Incoming>, peer: SocketAddr) {
+    request.extensions_mut().insert(ConnectInfo(peer));
 }
 
 fn compose(config: &Config, deps: Deps, phase: watch::Receiver<Phase>) -> Result<App, ServeError> {

@@ -4,6 +4,8 @@ use lictor_proto::call::{Content, Origin};
 
 /// Longest name that is taken for an identifier of the protocol instead of a text, bytes.
 const MAX_IDENTIFIER_BYTES: usize = 24;
+/// Most digits of such a name.
+const MAX_IDENTIFIER_DIGITS: usize = 8;
 /// Bytes that are counted as one token where nobody has counted.
 const BYTES_PER_TOKEN: u64 = 4;
 /// The media type of a text.
@@ -11,7 +13,10 @@ const TEXT: &str = "text/plain";
 
 /// Whether `text` is one of the protocol's own words (`text`, `json_schema`), which say nothing to a model.
 pub(crate) fn is_identifier(text: &str) -> bool {
+    // Numbers of cards and telephones have more digits than the protocol's words.
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
     (1..=MAX_IDENTIFIER_BYTES).contains(&text.len())
+        && digits <= MAX_IDENTIFIER_DIGITS
         && text.bytes().all(|b| {
             b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-' | b'.')
         })
@@ -90,7 +95,10 @@ mod tests {
     #[test]
     fn identifiers_are_short_and_plain() {
         assert!(is_identifier("json_schema") && is_identifier(&"a".repeat(MAX_IDENTIFIER_BYTES)));
-        for text in ["", "Text", "two words", &"a".repeat(MAX_IDENTIFIER_BYTES + 1)] {
+        assert!(is_identifier("12345678") && !is_identifier("123456789"));
+        for text in
+            ["", "Text", "two words", "4111111111111111", &"a".repeat(MAX_IDENTIFIER_BYTES + 1)]
+        {
             assert!(!is_identifier(text), "{text}");
         }
     }

@@ -16,13 +16,13 @@ use lictor_pep_core::{Forwarder, Outgoing, Permit, PermitError};
 use crate::config::{Config, ConfigError};
 
 /// The caller's headers that a provider gets. Everything else stays here: what is not named could be a credential,
-/// or choose an account that belongs to the provider's key.
-const PASSED: [HeaderName; 8] = [
+/// or choose an account that belongs to the provider's key. `idempotency-key` as well: all callers share that key, so
+/// one could fetch the answer that was made for another.
+const PASSED: [HeaderName; 7] = [
     ACCEPT,
     http::header::USER_AGENT,
     http::header::ACCEPT_LANGUAGE,
     HeaderName::from_static("openai-beta"),
-    HeaderName::from_static("idempotency-key"),
     HeaderName::from_static("x-request-id"),
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
@@ -168,6 +168,14 @@ impl Upstreams {
             return Selected { upstream, model: rest, renamed: true };
         }
         Selected { upstream: &self.first, model, renamed: false }
+    }
+
+    /// Whether `body` repeats a provider's key, as some do in the texts of their errors.
+    pub(crate) fn key_in(&self, body: &[u8]) -> bool {
+        let keys = self.all().filter_map(|upstream| upstream.authorization.as_ref());
+        keys.filter_map(|value| value.as_bytes().strip_prefix(b"Bearer "))
+            .filter(|key| !key.is_empty())
+            .any(|key| body.windows(key.len()).any(|window| window == key))
     }
 
     /// Whether names of models need the id of their provider to be told apart.
@@ -327,6 +335,7 @@ mod tests {
             "lictor-session",
             "x-forwarded-for",
             "connection",
+            "idempotency-key",
             "accept",
             "user-agent",
             "x-stainless-lang",
@@ -336,6 +345,17 @@ mod tests {
         let mut names: Vec<String> = passed(&caller).keys().map(ToString::to_string).collect();
         names.sort();
         assert_eq!(names, ["accept", "user-agent", "x-stainless-lang"]);
+    }
+
+    #[test]
+    fn a_providers_key_in_its_answer_is_seen() {
+        let mut upstreams = upstreams(&["openai", "local"]);
+        assert!(!upstreams.key_in(b"Bearer "));
+        for upstream in &mut upstreams.others {
+            upstream.authorization = Some(bearer("local", "sk-secret").unwrap());
+        }
+        assert!(upstreams.key_in(b"{\"message\":\"bad key sk-secret.\"}"));
+        assert!(!upstreams.key_in(b"sk-secre") && !upstreams.key_in(b""));
     }
 
     #[test]

@@ -65,6 +65,9 @@ async fn message(
 ) -> Result<Response<Body>, Stop> {
     let mut request = inbound.request(server, &caller.headers, caller.source_ip.clone());
     let session_id = enter_session(app, server, &caller, inbound.era, &mut request).await?;
+    if let (Some(session), Some(id)) = (&session_id, inbound.id()) {
+        abandon(app, app.sessions.begin(session, &server.id, id).into_iter().collect()).await;
+    }
     // Stages 1 to 4: who, may they, under which obligations.
     let permitted = app.pep.decide(request).await?;
     let (permitted, body, args) = oblige(app, permitted, &inbound).await?;
@@ -147,14 +150,19 @@ async fn enter_session(
     era: Era,
     request: &mut Request,
 ) -> Result<Option<String>, Stop> {
-    let value = caller.headers.get(MCP_SESSION).filter(|_| era == Era::Legacy);
-    let Some(value) = value else { return Ok(None) };
-    // Who cannot be identified is refused, and recorded, by the first stage.
-    let Ok(identity) = app.pep.identify(&proof_of(&caller.headers)) else {
+    if era != Era::Legacy || !caller.headers.contains_key(MCP_SESSION) {
         return Ok(None);
+    }
+    let identity = match app.pep.identify(&proof_of(&caller.headers)) {
+        Ok(identity) => identity,
+        Err(refusal) => {
+            let (protocol, ip) = (&request.protocol, &request.source_ip);
+            return Err(app.pep.refuse_unread(protocol, ip, &request.action, refusal).await.into());
+        }
     };
     let principal = Principal::new(&server.id, &identity);
-    let known = value.to_str().ok().and_then(|id| Some((id, app.sessions.enter(id, &principal)?)));
+    let named = only_session(&caller.headers);
+    let known = named.and_then(|id| Some((id, app.sessions.enter(id, &principal)?)));
     match known {
         Some((id, handle)) => {
             request.session = request.session.take().or(handle);
@@ -168,6 +176,16 @@ async fn enter_session(
                 .await;
             Err(Stop::NoSession(refusal))
         }
+    }
+}
+
+/// The one session that is named. All values of the header go to the server, which could take
+/// another than the one that was checked: several name none.
+fn only_session(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(MCP_SESSION).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok(),
+        _ => None,
     }
 }
 
@@ -290,4 +308,21 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_second_session_id_cannot_ride_along() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(only_session(&headers), None);
+        headers.append(MCP_SESSION, HeaderValue::from_static("mine"));
+        assert_eq!(only_session(&headers), Some("mine"));
+        headers.append(MCP_SESSION, HeaderValue::from_static("yours"));
+        assert_eq!(only_session(&headers), None);
+    }
 }

@@ -33,10 +33,13 @@ impl Guard {
     /// Why a request may not be read any further, if so.
     pub(crate) fn refuses(&self, headers: &HeaderMap, uri: &Uri) -> Option<&'static str> {
         if self.loopback {
-            let named = headers.get(HOST).and_then(|value| value.to_str().ok());
-            let host = named.or_else(|| uri.authority().map(|authority| authority.as_str()));
-            let known = host.is_some_and(|host| is_local(host) || listed(&self.hosts, host));
-            if !known {
+            let named =
+                headers.get_all(HOST).iter().map(|value| value.to_str().unwrap_or_default());
+            let asked = uri.authority().map(|authority| authority.as_str());
+            let hosts: Vec<&str> = named.chain(asked).collect();
+            // Wherever a host is named it must be one of ours: readers differ on which counts.
+            let known = |host: &&str| is_local(host) || listed(&self.hosts, host);
+            if hosts.is_empty() || !hosts.iter().all(known) {
                 return Some("`Host` names no host that is served here");
             }
         }
@@ -104,6 +107,18 @@ mod tests {
         for origin in ["http://evil.example", "null", "localhost", "http://localhost.evil"] {
             assert!(refused(&guard, Some("localhost"), Some(origin)), "{origin}");
         }
+    }
+
+    #[test]
+    fn a_second_host_hides_nothing() {
+        let guard = Guard::new(&Config::default(), true, "http://127.0.0.1:7090");
+        let mut headers = HeaderMap::new();
+        headers.append(HOST, HeaderValue::from_static("localhost"));
+        let local = Uri::from_static("http://127.0.0.1:7090/mcp");
+        assert!(guard.refuses(&headers, &local).is_none());
+        assert!(guard.refuses(&headers, &Uri::from_static("http://evil.example/mcp")).is_some());
+        headers.append(HOST, HeaderValue::from_static("evil.example"));
+        assert!(guard.refuses(&headers, &local).is_some());
     }
 
     #[test]

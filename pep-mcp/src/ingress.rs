@@ -26,8 +26,13 @@ const META_SESSION: &str = "dev.lictor/session";
 /// Longest JSON-RPC id, bytes of its text.
 pub(crate) const MAX_ID_BYTES: usize = 1024;
 
+/// How methods begin that nobody answers.
+const NOTIFICATIONS: &str = "notifications/";
+/// How headers begin that repeat arguments.
+const PARAM_PREFIX: &str = "mcp-param-";
+
 /// Envelope members; a name that equals one only under case folding is refused.
-const ENVELOPE: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
+pub(crate) const ENVELOPE: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
 /// Members of `params` that steer a decision.
 const STEERING: [&str; 6] = ["name", "arguments", "uri", "taskId", "_meta", "inputResponses"];
 
@@ -105,8 +110,17 @@ impl Inbound {
         if let Some(args) = self.args() {
             texts.add(args, "", Origin::ToolArgs);
         }
-        if let Some(node) = self.node.pointer("/params/inputResponses") {
-            texts.add(node, "/inputResponses", Origin::ToolArgs);
+        // Whatever else goes along is read by the server as well.
+        let read = ["arguments", self.row.param.unwrap_or_default()];
+        for member in self.node.get("params").map_or(&[][..], Node::members) {
+            if !read.contains(&&*member.key) {
+                texts.add_member(member, "/params", Origin::ToolArgs);
+            }
+        }
+        for member in self.node.members() {
+            if !ENVELOPE.contains(&&*member.key) {
+                texts.add_member(member, "", Origin::ToolArgs);
+            }
         }
         texts
     }
@@ -176,8 +190,10 @@ pub(crate) fn read(headers: &HeaderMap, bytes: Bytes, server: &Server) -> Result
         let refusal = Refusal::new(reason::METHOD_UNKNOWN, message);
         return Err(refused(Bounce::new(refusal, METHOD_NOT_FOUND)));
     };
+    check_shape(&shape, era, row).map_err(refused)?;
     check_headers(headers, era, &shape, method, row, &node).map_err(refused)?;
     check_params(&node).map_err(refused)?;
+    check_repeated(headers, &node).map_err(refused)?;
     let resource_id = resource_id(server, row, &node).map_err(refused)?;
     let session = session_of(headers, &node).map_err(refused)?;
     let bytes = without_session(bytes, &node).map_err(refused)?;
@@ -244,6 +260,18 @@ fn shape_of(node: &Node, id: Option<String>) -> Result<(Shape, Option<&str>), Bo
         }
         (None, Some(_), true) => Ok((Shape::Answer, None)),
         _ => Err(invalid("the body is neither a request, a notification nor an answer")),
+    }
+}
+
+/// Requests have an id and notifications have none: what is sent the other way round would be run
+/// without anybody who gets its answer. The modern era has no answers of clients.
+fn check_shape(shape: &Shape, era: Era, row: &Row) -> Result<(), Bounce> {
+    let notifies = row.method.starts_with(NOTIFICATIONS);
+    match shape {
+        Shape::Request(_) if notifies => Err(invalid("a notification has no `id`")),
+        Shape::Notification if !notifies => Err(invalid("this method needs an `id`")),
+        Shape::Answer if era == Era::Modern => Err(invalid("this revision has no answers to send")),
+        _ => Ok(()),
     }
 }
 
@@ -341,6 +369,37 @@ fn agree(
         (None, _) if !required => Ok(()),
         (None, _) => Err(mismatch(format!("`{name}` is missing"))),
         (Some(_), _) => Err(mismatch(format!("`{name}` does not repeat what the body says"))),
+    }
+}
+
+/// Headers that repeat arguments must say what some argument says. Which one each repeats stands in
+/// the tool's schema, and the server checks that; here no value passes that was not decided about.
+fn check_repeated(headers: &HeaderMap, node: &Node) -> Result<(), Bounce> {
+    let names = headers.keys().filter(|name| name.as_str().starts_with(PARAM_PREFIX));
+    for name in names {
+        let value = single(headers, name.as_str())?.and_then(decoded);
+        let repeats = value.is_some_and(|value| args_of(node).is_some_and(|n| says(n, &value)));
+        if !repeats {
+            return Err(mismatch(format!("`{name}` does not repeat an argument")));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a scalar below `node` reads as `text`.
+fn says(node: &Node, text: &str) -> bool {
+    use lictor_proto::json::Value;
+    match &node.value {
+        Value::String(value) => &**value == text,
+        Value::Bool(value) => text == if *value { "true" } else { "false" },
+        // Integers are compared as numbers.
+        Value::Number(number) => {
+            number.text() == text
+                || number.as_i64().is_some_and(|number| text.parse() == Ok(number))
+        }
+        Value::Null => false,
+        Value::Array(items) => items.iter().any(|item| says(item, text)),
+        Value::Object(members) => members.iter().any(|member| says(&member.value, text)),
     }
 }
 

@@ -157,6 +157,50 @@ fn the_session_handle_is_taken_from_the_body_and_out_of_it() {
 }
 
 #[test]
+fn what_runs_something_needs_an_id_and_what_notifies_has_none() {
+    let call = r#"{"jsonrpc":"2.0","method":"tools/call","params":{"name":"a"}}"#;
+    let notice = r#"{"jsonrpc":"2.0","id":1,"method":"notifications/initialized"}"#;
+    for body in [call, notice] {
+        assert_eq!(legacy(body).unwrap_err().refusal.id(), "body_invalid", "{body}");
+    }
+    let answer = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
+    assert!(legacy(answer).is_ok());
+    assert_eq!(modern(answer, &[VERSION]).unwrap_err().refusal.id(), "body_invalid");
+}
+
+#[test]
+fn whatever_goes_along_beside_the_arguments_is_inspected() {
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","further":"f","params":{"name":"n",
+        "arguments":{"a":"x"},"_meta":{"k":"m"},"inputResponses":{"r":"i"},"AKIAIOSFODNN7EXAMPLE":1}}"#;
+    let inbound = legacy(body).unwrap();
+    let texts: Vec<_> = inbound.texts().content.into_iter().map(|part| part.text).collect();
+    assert_eq!(texts, ["x", "m", "i", "AKIAIOSFODNN7EXAMPLE", "f"]);
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"completion/complete",
+        "params":{"ref":{},"argument":{"name":"n","value":"v"}}}"#;
+    let texts: Vec<_> =
+        legacy(body).unwrap().texts().content.into_iter().map(|part| part.text).collect();
+    assert_eq!(texts, ["n", "v"]);
+}
+
+#[test]
+fn a_header_that_repeats_an_argument_cannot_say_something_else() {
+    let body = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"a","arguments":
+        {{"region":"eu","n":7,"b":true}},{META}}}}}"#
+    );
+    let with = |value: &str| {
+        let named = [VERSION, ("mcp-method", "tools/call"), ("mcp-name", "a")];
+        modern(&body, &[&named[..], &[("mcp-param-region", value)]].concat())
+    };
+    for good in ["eu", "7", "07", "true", "=?base64?ZXU=?="] {
+        assert!(with(good).is_ok(), "{good}");
+    }
+    for bad in ["us", "", "=?base64?dXM=?=", "=?base64?!?="] {
+        assert_eq!(with(bad).unwrap_err().refusal.id(), "header_mismatch", "{bad}");
+    }
+}
+
+#[test]
 fn two_authorizations_prove_nothing() {
     let one = header_map(&[("authorization", "Bearer a")]);
     assert_eq!(proof_of(&one), Proof::Bearer("a".into()));

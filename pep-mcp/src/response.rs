@@ -8,6 +8,7 @@ use lictor_proto::json::{Node, scan};
 use lictor_proto::reason;
 
 use crate::config::Server;
+use crate::ingress::ENVELOPE;
 use crate::lists;
 use crate::methods::Class;
 use crate::texts::Texts;
@@ -100,11 +101,13 @@ fn read(flight: &Flight, bytes: &[u8]) -> Result<Node, Refusal> {
     let unreadable = |message: String| flight.withhold(reason::BODY_INVALID, message);
     let node = scan(bytes)
         .map_err(|error| unreadable(format!("the server's answer cannot be read: {error}")))?;
-    if node.is_object() {
-        Ok(node)
-    } else {
-        Err(unreadable("the server's answer is no JSON-RPC message".to_owned()))
+    if !node.is_object() {
+        return Err(unreadable("the server's answer is no JSON-RPC message".to_owned()));
     }
+    if node.case_variant_of(&ENVELOPE).is_some() {
+        return Err(unreadable("the server's answer can be read in two ways".to_owned()));
+    }
+    Ok(node)
 }
 
 /// The second decision over every text of a message, if one could come to anything.

@@ -9,14 +9,15 @@ use axum::extract::{ConnectInfo, Path, Request as HttpRequest, State};
 use axum::http::header::{ALLOW, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use axum::routing::{any, get};
-use axum::serve::ListenerExt as _;
 use axum::{Router, response::IntoResponse};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use lictor_audit::AuditLog;
 use lictor_pep_core::discard::discard;
 use lictor_pep_core::forward::HEAD_TIMEOUT_MS;
 use lictor_pep_core::headers::LICTOR_SESSION;
+use lictor_pep_core::listen;
 use lictor_pep_core::session::SESSIONS_PATH;
 use lictor_pep_core::setup::DurabilityRule;
 use lictor_pep_core::witness::witness;
@@ -28,7 +29,7 @@ use lictor_proto::decision::ObligationKind;
 use lictor_proto::reason;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::config::{Config, ConfigError, Server, Servers};
 use crate::flow::{self, Caller};
@@ -42,6 +43,8 @@ use crate::upstream::Upstream;
 pub const BODY_TIMEOUT_MS: u64 = 30_000;
 /// How long calls in flight have at shutdown, milliseconds.
 pub const DRAIN_MS: u64 = 10_000;
+/// Most requests at once, until the head of their answers; past it they are refused.
+pub const MAX_IN_FLIGHT_REQUESTS: usize = 4096;
 /// The name that this enforcement point's audit log must be opened with.
 pub const AUDIT_WRITER: &str = "pep-mcp";
 /// How long settlements have after that, milliseconds.
@@ -103,6 +106,7 @@ pub(crate) struct App {
     pub(crate) refusals: Settings,
     pub(crate) limits: Limits,
     pub(crate) draining: watch::Receiver<bool>,
+    slots: Arc<Semaphore>,
     servers: Servers,
     guard: Guard,
     jwks: String,
@@ -127,19 +131,14 @@ pub async fn serve(
     tracing::info!(%listen, ?servers, "the MCP enforcement point listens");
     let (pep, witnessed) = (app.pep.clone(), app.pep.clone());
     let app_draining = draining.clone();
-    let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection keeps its delay");
-        }
-    });
     tokio::spawn(async move {
         shutdown.await;
         drain.send_replace(true);
     });
     let mut ended = draining.clone();
-    let serving = axum::serve(listener, service)
-        .with_graceful_shutdown(async move { until_true(&mut ended).await });
+    let serving = listen::serve(listener, router(app), introduce, async move {
+        until_true(&mut ended).await;
+    });
     let mut draining = draining;
     let last = async {
         until_true(&mut draining).await;
@@ -153,7 +152,7 @@ pub async fn serve(
         }
     });
     tokio::select! {
-        served = serving => served?,
+        () = serving => {}
         () = last => tracing::warn!("calls in flight were cut off at shutdown"),
     }
     let settled = tokio::time::timeout(Duration::from_millis(SETTLE_DRAIN_MS), pep.drained()).await;
@@ -161,6 +160,10 @@ pub async fn serve(
         tracing::warn!("settlements were lost at shutdown: what they held counts as spent");
     }
     Ok(())
+}
+
+fn introduce(request: &mut axum::http::Request<Incoming>, peer: SocketAddr) {
+    request.extensions_mut().insert(ConnectInfo(peer));
 }
 
 /// Waits for `true`, or for the end of whoever could say it.
@@ -213,6 +216,7 @@ impl App {
                 }),
             },
             draining,
+            slots: Arc::new(Semaphore::new(MAX_IN_FLIGHT_REQUESTS)),
             servers,
             guard: Guard::new(config, listen.ip().is_loopback(), &public_url),
             public_url,
@@ -332,6 +336,14 @@ async fn endpoint(
         let refusal = Refusal::new("origin_refused", why);
         return app.bounce(Bounce::bodiless(refusal), "mcp", &source_ip).await;
     }
+    // Who calls comes first, so that nobody unknown makes us read a body.
+    if let Err(refusal) = app.pep.identify(&ingress::proof_of(request.headers())) {
+        return app.bounce(Bounce::bodiless(refusal), "mcp", &source_ip).await;
+    }
+    let Ok(_slot) = app.slots.clone().try_acquire_owned() else {
+        let refusal = Refusal::new(reason::OVERLOADED, "too much to do: try again later");
+        return app.bounce(Bounce::bodiless(refusal), "mcp", &source_ip).await;
+    };
     let Some(server) = app.servers.select(server.as_deref()).cloned() else {
         let message = "no such server is configured: use `/mcp/<server>`";
         let bounce = Bounce::new(Refusal::new(reason::UPSTREAM_UNKNOWN, message), -32600);
@@ -352,8 +364,8 @@ async fn post(
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let headers = parts.headers;
-    if !is_json(headers.get(CONTENT_TYPE)) {
-        let message = "`Content-Type` must be `application/json`";
+    if !is_json(&headers) {
+        let message = "`Content-Type` must be `application/json`, once and in UTF-8";
         let bounce = Bounce::new(Refusal::new(reason::BODY_INVALID, message), -32600);
         return app.bounce(bounce, "mcp", &source_ip).await;
     }
@@ -408,10 +420,23 @@ fn not_allowed(allow: &'static str) -> Response<Body> {
     response
 }
 
-fn is_json(value: Option<&HeaderValue>) -> bool {
-    let text = value.and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media = text.split(';').next().unwrap_or_default();
-    media.trim().eq_ignore_ascii_case("application/json")
+/// JSON in the one charset that the body is read in. Another one would let a server read other
+/// arguments in the same bytes.
+fn is_json(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return false;
+    };
+    let mut parts = value.to_str().unwrap_or_default().split(';').map(str::trim);
+    let media = parts.next().unwrap_or_default();
+    media.eq_ignore_ascii_case("application/json") && parts.all(keeps_charset)
+}
+
+/// Whether a parameter of the media type leaves the charset at UTF-8.
+fn keeps_charset(parameter: &str) -> bool {
+    let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+    let value = value.trim().trim_matches('"');
+    !name.trim().eq_ignore_ascii_case("charset") || value.eq_ignore_ascii_case("utf-8")
 }
 
 async fn read_body(mut body: Body, limit_bytes: usize) -> Result<Bytes, Refusal> {
@@ -425,5 +450,39 @@ async fn read_body(mut body: Body, limit_bytes: usize) -> Result<Bytes, Refusal>
         }
         Ok(Err(_)) => Err(Refusal::new(reason::BODY_INVALID, "the body was cut off")),
         Err(_) => Err(Refusal::new(reason::BODY_INVALID, "the body did not come in time")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_in_another_charset_is_not_read() {
+        let json = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(CONTENT_TYPE, HeaderValue::from_str(value).unwrap());
+            }
+            is_json(&headers)
+        };
+        for good in [
+            "application/json",
+            "Application/JSON; charset=utf-8",
+            "application/json;CHARSET=\"UTF-8\"",
+        ] {
+            assert!(json(&[good]), "{good}");
+        }
+        for bad in [
+            &[][..],
+            &["text/plain"],
+            &["application/json; charset=utf-7"],
+            &["application/json; charset=utf-8; charset=utf-16"],
+            &["application/json; Charset = utf-16le"],
+            &["application/json; charset"],
+            &["application/json", "application/json; charset=utf-7"],
+        ] {
+            assert!(!json(bad), "{bad:?}");
+        }
     }
 }

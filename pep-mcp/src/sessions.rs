@@ -1,7 +1,8 @@
 //! Legacy sessions: who made them, the handle that came with them, and calls whose stream ended
 //! before their answer, which may still come on another stream of the same session.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lictor_pep_core::{Flight, Identity};
@@ -13,6 +14,8 @@ use crate::ingress::Inbound;
 pub(crate) const MAX_SESSIONS: usize = 16_384;
 /// Most calls of one session that wait for their answers on another stream.
 pub(crate) const MAX_SUSPENDED_CALLS: usize = 32;
+/// Most ids of requests that are remembered for one session.
+pub(crate) const MAX_REQUEST_IDS: usize = 1024;
 /// Longest session id that is passed on, bytes.
 pub(crate) const MAX_SESSION_ID_BYTES: usize = 256;
 
@@ -48,7 +51,51 @@ struct Session {
     principal: Principal,
     handle: Option<String>,
     used: u64,
+    ids: RequestIds,
     suspended: HashMap<String, Suspended>,
+}
+
+/// The ids of the requests of one session. An id that came twice names no call for certain: the
+/// answer to one could come where the other waits, and be examined as the other's.
+#[derive(Debug, Default)]
+struct RequestIds {
+    /// The highest integer; one above it is new, however many came before.
+    highest: Option<i64>,
+    /// Hashes. Two ids that share one only lose the right to wait.
+    seen: HashSet<u64>,
+    twice: HashSet<u64>,
+}
+
+impl RequestIds {
+    fn hash_of(id: &str) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        id.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Notes a request; whether its id is new for certain.
+    fn note(&mut self, id: &str) -> bool {
+        let hash = Self::hash_of(id);
+        let number = id.parse::<i64>().ok();
+        let above = number.is_some_and(|number| self.highest.is_none_or(|top| number > top));
+        if above {
+            self.highest = number;
+        }
+        let room = self.seen.len() < MAX_REQUEST_IDS;
+        let new = above || (room && !self.seen.contains(&hash));
+        if room {
+            self.seen.insert(hash);
+        }
+        if !new && self.twice.len() < MAX_REQUEST_IDS {
+            self.twice.insert(hash);
+        }
+        new
+    }
+
+    /// Whether a call with this id may wait for its answer on another stream.
+    fn may_wait(&self, id: &str) -> bool {
+        self.twice.len() < MAX_REQUEST_IDS && !self.twice.contains(&Self::hash_of(id))
+    }
 }
 
 /// The sessions of this process. A session that is not here is unknown, also after a restart:
@@ -83,7 +130,8 @@ impl Sessions {
         state.tick += 1;
         let used = state.tick;
         let key = (principal.server.clone(), id.to_owned());
-        let session = Session { principal, handle, used, suspended: HashMap::new() };
+        let (ids, suspended) = (RequestIds::default(), HashMap::new());
+        let session = Session { principal, handle, used, ids, suspended };
         if let Some(old) = state.sessions.insert(key, session) {
             lost.extend(old.suspended.into_values());
         }
@@ -109,6 +157,14 @@ impl Sessions {
         ended.map(|session| session.suspended.into_values().collect()).unwrap_or_default()
     }
 
+    /// Notes that a request with this id (JSON text) was made. Returns the call that waited under
+    /// the same id, which nobody can tell from the new one any more.
+    pub(crate) fn begin(&self, id: &str, server: &str, request_id: &str) -> Option<Suspended> {
+        let mut state = self.state();
+        let session = state.sessions.get_mut(&(server.to_owned(), id.to_owned()))?;
+        if session.ids.note(request_id) { None } else { session.suspended.remove(request_id) }
+    }
+
     /// Keeps a call for an answer on another stream. Gives it back where it cannot be kept.
     pub(crate) fn suspend(&self, id: &str, server: &str, call: Suspended) -> Option<Suspended> {
         let mut state = self.state();
@@ -116,7 +172,10 @@ impl Sessions {
             return Some(call);
         };
         match state.sessions.get_mut(&(server.to_owned(), id.to_owned())) {
-            Some(session) if session.suspended.len() < MAX_SUSPENDED_CALLS => {
+            Some(session)
+                if session.suspended.len() < MAX_SUSPENDED_CALLS
+                    && session.ids.may_wait(&request_id) =>
+            {
                 session.suspended.insert(request_id, call)
             }
             _ => Some(call),
@@ -173,6 +232,29 @@ mod tests {
         assert_eq!(sessions.enter("s", &principal("mail", "alice")), None);
         sessions.end("s", "files");
         assert_eq!(sessions.enter("s", &principal("files", "alice")), None);
+    }
+
+    #[test]
+    fn an_id_that_came_twice_waits_for_nothing() {
+        let mut ids = RequestIds::default();
+        for (id, new) in [("1", true), ("3", true), ("2", true), ("\"a\"", true), ("4", true)] {
+            assert_eq!((ids.note(id), ids.may_wait(id)), (new, true), "{id}");
+        }
+        for id in ["1", "\"a\"", "4"] {
+            assert!(!ids.note(id) && !ids.may_wait(id), "{id}");
+        }
+        assert!(ids.may_wait("3"));
+    }
+
+    #[test]
+    fn past_the_memory_for_ids_only_higher_numbers_are_new() {
+        let mut ids = RequestIds::default();
+        for number in 0..MAX_REQUEST_IDS {
+            assert!(ids.note(&format!("\"{number}\"")));
+        }
+        assert!(!ids.note("\"one more\"") && !ids.may_wait("\"one more\""));
+        assert!(ids.note("7") && ids.may_wait("7"));
+        assert!(!ids.note("7") && !ids.may_wait("7"));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use lictor_proto::json::{Node, scan};
 
+use crate::ingress::ENVELOPE;
+
 /// Cuts a stream of bytes into whole events.
 #[derive(Debug)]
 pub(crate) struct Splitter {
@@ -136,11 +138,27 @@ pub(crate) enum Heard {
     Other(Node),
 }
 
-/// Reads the message of an event.
-pub(crate) fn heard(data: &[u8]) -> Result<Heard, lictor_proto::json::ScanError> {
+/// Why the message of an event is not passed on.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unheard {
+    /// Not JSON that every reader understands alike.
+    #[error(transparent)]
+    Scan(#[from] lictor_proto::json::ScanError),
+    /// Neither an answer nor anything else for certain.
+    #[error("the message is an answer and a request at once, or none")]
+    Ambiguous,
+}
+
+/// Reads the message of an event. What a client could take for an answer although it is none, or
+/// the other way round, would pass without what is done to answers.
+pub(crate) fn heard(data: &[u8]) -> Result<Heard, Unheard> {
     let node = scan(data)?;
     let answers = node.get("result").is_some() || node.get("error").is_some();
-    if node.get("method").is_none() && answers {
+    let clear = node.is_object() && node.get("method").is_some() != answers;
+    if !clear || node.case_variant_of(&ENVELOPE).is_some() {
+        return Err(Unheard::Ambiguous);
+    }
+    if answers {
         let id = node.get("id").map_or_else(|| "null".to_owned(), Node::compact);
         Ok(Heard::Answer { id, node })
     } else {
@@ -213,5 +231,14 @@ mod tests {
         assert_eq!(id(r#"{"jsonrpc":"2.0","id":"a","result":{}}"#).as_deref(), Some("\"a\""));
         assert_eq!(id(r#"{"jsonrpc":"2.0","id":null,"error":{}}"#).as_deref(), Some("null"));
         assert_eq!(id(r#"{"jsonrpc":"2.0","method":"ping","id":1}"#), None);
+        for two_faced in [
+            r#"{"id":1,"method":"x","result":{"tools":[]}}"#,
+            r#"{"id":1,"method":"x","Result":{"tools":[]}}"#,
+            r#"{"id":1,"RESULT":{"tools":[]}}"#,
+            r#"[{"id":1,"result":{}}]"#,
+        ] {
+            let unheard = heard(two_faced.as_bytes()).unwrap_err();
+            assert_eq!(unheard, Unheard::Ambiguous, "{two_faced}");
+        }
     }
 }

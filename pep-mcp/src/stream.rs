@@ -18,7 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::answer;
 use crate::config::Server;
-use crate::ingress::Inbound;
+use crate::ingress::{Era, Inbound};
 use crate::refusal::Bounce;
 use crate::response;
 use crate::server::App;
@@ -184,6 +184,11 @@ impl Relay {
             // After its answer a stream has nothing to say that was permitted.
             return Ok(());
         };
+        let modern = self.inbound.as_ref().is_some_and(|inbound| inbound.era == Era::Modern);
+        if modern && node.get("id").is_some() {
+            tracing::warn!("a server sent a request where the revision has none");
+            return Ok(());
+        }
         if Reviewed::unneeded(flight.hints()).is_some() {
             return self.emit(event).await;
         }

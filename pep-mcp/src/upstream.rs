@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::http::header::{ACCEPT_ENCODING, AUTHORIZATION};
+use axum::http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use bytes::Bytes;
 use hyper::Response;
@@ -23,10 +23,9 @@ pub(crate) const ASSERTION_TTL_S: u32 = 60;
 
 /// The caller's headers that a server gets beside `Mcp-*`: what MCP and tracing need. Everything
 /// else is nothing that was decided about.
-const FORWARDED: [&str; 9] = [
+const FORWARDED: [&str; 8] = [
     "accept",
     "accept-language",
-    "content-type",
     "last-event-id",
     "user-agent",
     "traceparent",
@@ -116,8 +115,10 @@ impl Upstream {
             let known = FORWARDED.contains(&name)
                 || name.starts_with(MCP_PREFIX)
                 || self.forwarded.iter().any(|further| further.eq_ignore_ascii_case(name));
+            let describes_body = name.starts_with("content-");
             let old = era == Era::Modern && LEGACY_ONLY.contains(&name);
-            known && !old && !(masked && name.starts_with(PARAM_PREFIX))
+            let stale = masked && name.starts_with(PARAM_PREFIX);
+            known && !(old || describes_body || stale)
         };
         let mut passed = HeaderMap::new();
         for (name, value) in headers.iter().filter(|(name, _)| passes(name.as_str())) {
@@ -136,6 +137,11 @@ impl Upstream {
         own: HeaderMap,
         body: Bytes,
     ) -> Result<Response<Incoming>, ForwardError> {
+        let mut own = own;
+        if !body.is_empty() {
+            // The body was read as UTF-8 JSON: nobody behind may be told to read it otherwise.
+            own.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
         let outgoing = Outgoing { method, url: server.uri.clone(), headers, own, body };
         self.forwarder.send(permit, outgoing).await
     }

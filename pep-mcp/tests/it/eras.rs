@@ -16,7 +16,7 @@ fn modern(method: &str, params: &str) -> String {
 #[tokio::test]
 async fn a_modern_call_goes_through_with_its_headers() {
     let rig = Rig::start(Oracle::new(allow), |_| json(said("ok"))).await;
-    let body = modern("tools/call", r#","name":"create","arguments":{}"#);
+    let body = modern("tools/call", r#","name":"create","arguments":{"region":"eu"}"#);
     let headers = [
         VERSION,
         ("mcp-method", "tools/call"),
@@ -38,7 +38,10 @@ async fn a_modern_call_goes_through_with_its_headers() {
 async fn headers_that_disagree_with_the_body_are_refused() {
     let rig = Rig::start(Oracle::new(allow), |_| json(said("ok"))).await;
     let body = modern("tools/call", r#","name":"create""#);
-    let cases: [&[(&str, &str)]; 4] = [
+    let lies =
+        [VERSION, ("mcp-method", "tools/call"), ("mcp-name", "create"), ("mcp-param-a", "b")];
+    let cases: [&[(&str, &str)]; 5] = [
+        &lies,
         &[VERSION, ("mcp-method", "tools/call"), ("mcp-name", "delete")],
         &[VERSION, ("mcp-method", "ping"), ("mcp-name", "create")],
         &[VERSION, ("mcp-name", "create")],

@@ -206,3 +206,20 @@ async fn several_servers_have_a_path_each() {
     }
     assert_eq!(rig.server.seen().len(), 1);
 }
+
+#[tokio::test]
+async fn a_charset_cannot_make_other_arguments_of_the_same_bytes() {
+    let rig = Rig::start(Oracle::new(allow), |_| json(said("ok"))).await;
+    for value in
+        ["application/json; charset=utf-7", "application/json;charset=utf-16", "text/plain"]
+    {
+        let got = rig.post_with(call("t", "{}"), &[("content-type", value)]).await;
+        assert_eq!((got.status.as_u16(), got.reasons().as_str()), (400, "body_invalid"), "{value}");
+    }
+    assert!(rig.server.seen().is_empty());
+    let good = [("content-type", "Application/JSON; charset=\"UTF-8\"; x=y")];
+    assert_eq!(rig.post_with(call("t", "{}"), &good).await.status, 200);
+    let seen = rig.server.seen().pop().unwrap();
+    let told: Vec<_> = seen.headers.get_all("content-type").iter().collect();
+    assert_eq!(told, ["application/json"]);
+}

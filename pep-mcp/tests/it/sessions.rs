@@ -39,6 +39,20 @@ async fn a_session_is_for_its_maker_only() {
 }
 
 #[tokio::test]
+async fn somebody_elses_session_cannot_ride_along_with_ones_own() {
+    let rig = Rig::start(Oracle::new(allow), with_session).await;
+    rig.post(INITIALIZE).await;
+    for (first, second) in [("s-1", "s-2"), ("s-2", "s-1"), ("s-1", "s-1")] {
+        let mut request =
+            rig.request(Method::POST, "/mcp", &[("mcp-session-id", first)], call("t", "{}"));
+        request.headers_mut().append("mcp-session-id", second.parse().unwrap());
+        let got = rig.send(request).await;
+        assert_eq!((got.status.as_u16(), got.reasons().as_str()), (404, "session_unknown"));
+    }
+    assert_eq!(rig.server.seen().len(), 1);
+}
+
+#[tokio::test]
 async fn a_handle_that_was_opened_comes_back_with_the_legacy_session() {
     let rule = |call: &Call| {
         let mut answer = allow(call)?;

@@ -175,3 +175,22 @@ async fn a_client_that_hangs_up_leaves_a_record() {
     assert_eq!(outcomes(&records), ["allowed", "failed"]);
     assert_eq!(oracle.outcomes(), [Outcome::Unknown]);
 }
+
+#[tokio::test]
+async fn a_modern_stream_carries_no_requests_and_nothing_with_two_faces() {
+    let asks = r#"{"jsonrpc":"2.0","id":9,"method":"sampling/createMessage","params":{}}"#;
+    let two_faced = r#"{"jsonrpc":"2.0","id":1,"method":"x","result":{"content":[]}}"#;
+    let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}"#;
+    let body = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"t",{meta}}}}}"#
+    );
+    let headers =
+        [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/call"), ("mcp-name", "t")];
+    let text = format!("{}{}", event(asks), event(&said("done")));
+    let rig = Rig::start(Oracle::new(allow), move |_| events(Body::from(text.clone()))).await;
+    assert_eq!(rig.post_with(body.clone(), &headers).await.text(), event(&said("done")));
+    let rig = Rig::start(Oracle::new(allow), move |_| events(Body::from(event(two_faced)))).await;
+    let got = rig.post_with(body, &headers).await;
+    let got = got.text();
+    assert!(got.contains("result_withheld") && !got.contains("\"content\""), "{got}");
+}

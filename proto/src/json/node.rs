@@ -206,10 +206,16 @@ impl Node {
     /// Such a name could be read as the known one by a laxer reader downstream.
     #[must_use]
     pub fn case_variant_of(&self, known: &[&str]) -> Option<&str> {
-        self.members().iter().map(|m| &*m.key).find(|key| {
-            known.iter().any(|name| *name != *key && name.to_lowercase() == key.to_lowercase())
-        })
+        self.members()
+            .iter()
+            .map(|m| &*m.key)
+            .find(|key| known.iter().any(|name| *name != *key && folded(name) == folded(key)))
     }
+}
+
+/// Both ways in turn, since some letters (`ſ`) fold only in one of them.
+fn folded(text: &str) -> String {
+    text.to_uppercase().to_lowercase()
 }
 
 /// A member name as a token of a JSON pointer.

@@ -103,6 +103,11 @@ fn case_variants_are_named() {
     let node = scan(br#"{"Method":1,"params":2}"#).unwrap();
     assert_eq!(node.case_variant_of(&["method", "params"]), Some("Method"));
     assert_eq!(node.case_variant_of(&["params"]), None);
+    // The long s and the Kelvin sign fold to letters of ASCII.
+    for (key, name) in [("param\u{17f}", "params"), ("to\u{212a}en", "token")] {
+        let node = scan(format!(r#"{{"{key}":1}}"#).as_bytes()).unwrap();
+        assert_eq!(node.case_variant_of(&[name]), Some(key));
+    }
 }
 
 proptest! {
