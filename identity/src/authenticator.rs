@@ -76,15 +76,15 @@ impl Authenticator {
         presented: Presented<'_>,
         now_ms: i64,
     ) -> Result<Identity, AuthError> {
-        match presented {
-            Presented::Missing | Presented::Bearer("") => Err(AuthError::TokenMissing),
-            Presented::Peer { uid } => {
+        match (presented.token, presented.peer) {
+            (Some(token), _) if token.text.len() > TOKEN_MAX_BYTES => {
+                Err(AuthError::TokenTooLarge { bytes: token.text.len() })
+            }
+            (Some(token), _) if !token.text.is_empty() => self.bearer(token.text, now_ms),
+            (None, Some(uid)) => {
                 self.peers.identity(uid, &self.tenant).ok_or(AuthError::PeerUnknown { uid })
             }
-            Presented::Bearer(text) if text.len() > TOKEN_MAX_BYTES => {
-                Err(AuthError::TokenTooLarge { bytes: text.len() })
-            }
-            Presented::Bearer(text) => self.bearer(text, now_ms),
+            _ => Err(AuthError::TokenMissing),
         }
     }
 

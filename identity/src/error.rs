@@ -71,6 +71,14 @@ pub enum AuthError {
         /// The claim `iss`.
         iss: String,
     },
+    /// Its keys were never had, or too long ago.
+    #[error(
+        "the keys of the issuer `{iss}` are not known at present: can its key set be reached from here?"
+    )]
+    IssuerUnavailable {
+        /// The claim `iss`.
+        iss: String,
+    },
     /// Meant for somebody else.
     #[error("the token's `aud` names none of our audiences: request a token for this service")]
     AudienceWrong,
@@ -149,6 +157,7 @@ impl AuthError {
             Self::KeyUnknown { .. } => "key_unknown",
             Self::SignatureInvalid => "signature_invalid",
             Self::IssuerUnknown { .. } => "issuer_unknown",
+            Self::IssuerUnavailable { .. } => "issuer_unavailable",
             Self::AudienceWrong => "audience_wrong",
             Self::ClaimMissing { .. } => "claim_missing",
             Self::ClaimInvalid { .. } => "claim_invalid",

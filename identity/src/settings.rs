@@ -6,6 +6,7 @@ use crate::api_key::ApiKeyStore;
 use crate::error::shown;
 use crate::jwks::{Algorithm, Jwks};
 use crate::jwt::id_fault;
+use crate::keyring::KeyRing;
 
 /// Everything that an [`Authenticator`](crate::Authenticator) believes.
 #[derive(Debug, Clone)]
@@ -33,7 +34,7 @@ pub struct IssuerSettings {
     /// Our names; a token must be meant for one of them.
     pub aud: Vec<String>,
     /// Its public keys.
-    pub jwks: Jwks,
+    pub keys: KeyRing,
     /// What it may sign with.
     pub algorithms: Vec<Algorithm>,
     /// The tenant of its tokens, where not the one of [`Settings`].
@@ -49,7 +50,7 @@ impl IssuerSettings {
         Self {
             iss: iss.to_owned(),
             aud: aud.iter().map(|&name| name.to_owned()).collect(),
-            jwks,
+            keys: KeyRing::fixed(jwks),
             algorithms: Algorithm::DEFAULT.to_vec(),
             tenant: None,
             claims: ClaimMap::default(),

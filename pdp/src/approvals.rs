@@ -163,7 +163,7 @@ impl Pdp {
             refuse("approver_unknown", "no [identity] is configured, so nobody can approve")
         })?;
         let identity =
-            authenticator.authenticate(Presented::Bearer(token), now_ms).map_err(|error| {
+            authenticator.authenticate(Presented::bearer(token), now_ms).map_err(|error| {
                 ResolveError::Approver { id: error.id(), message: error.to_string() }
             })?;
         if !may_approve(&identity) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lictor_identity::{
     AuthError, Authenticator, DoorError, DoorTokens, Identity, PeerRoles, Presented, Role,
-    Settings, SettingsError, bearer_of,
+    Settings, SettingsError,
 };
 
 use crate::peer::Peer;
@@ -67,8 +67,11 @@ impl Door {
     /// An approver who presents a credential of their own.
     #[must_use]
     pub fn approver(&self, authorization: Option<&str>, now_ms: i64) -> Option<Peer> {
-        let identity =
-            self.approvers.as_ref()?.authenticate(bearer_of(authorization), now_ms).ok()?;
+        let identity = self
+            .approvers
+            .as_ref()?
+            .authenticate(Presented::authorization(authorization), now_ms)
+            .ok()?;
         let person = identity.agent.is_none() && identity.has(Role::Approver);
         person.then(|| Peer::new(&identity.credential.id, &[Role::Approver]))
     }
@@ -84,10 +87,7 @@ impl Door {
         roles: &'static [Role],
         now_ms: i64,
     ) -> Result<Peer, Refused> {
-        let presented = match (bearer_of(authorization), uid) {
-            (Presented::Missing, Some(uid)) => Presented::Peer { uid },
-            (presented, _) => presented,
-        };
+        let presented = Presented { peer: uid, ..Presented::authorization(authorization) };
         let identity = self.authenticator.authenticate(presented, now_ms)?;
         if !roles.iter().any(|role| identity.has(*role)) {
             return Err(Refused::Role(roles));

@@ -21,9 +21,9 @@ impl Doorkeeper {
     /// Who presented `proof`. Every failure is 401 with the reason's id.
     pub(crate) fn identify(&self, proof: &Proof, now_ms: i64) -> Result<Identity, Refusal> {
         let presented = match proof {
-            Proof::None => Presented::Missing,
-            Proof::Bearer(token) => Presented::Bearer(token),
-            Proof::Peer(uid) => Presented::Peer { uid: *uid },
+            Proof::None => Presented::missing(),
+            Proof::Bearer(token) => Presented::bearer(token),
+            Proof::Peer(uid) => Presented::peer(*uid),
         };
         self.authenticator
             .authenticate(presented, now_ms)

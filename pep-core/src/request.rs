@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use lictor_identity::{Identity, Presented, bearer_of};
+use lictor_identity::{Identity, Scheme, Token, token_of};
 use lictor_proto::call::{
     Action, Call, Content, Context, Phase, Question, Resource, ResourceKind, SessionRef, Usage,
 };
@@ -37,9 +37,9 @@ impl Proof {
     /// The proof in the value of an `Authorization` header; any scheme but `Bearer` is none.
     #[must_use]
     pub fn from_authorization(value: Option<&str>) -> Self {
-        match bearer_of(value) {
-            Presented::Bearer(token) => Self::Bearer(token.to_owned()),
-            Presented::Missing | Presented::Peer { .. } => Self::None,
+        match token_of(value) {
+            Some(Token { scheme: Scheme::Bearer, text }) => Self::Bearer(text.to_owned()),
+            _ => Self::None,
         }
     }
 }

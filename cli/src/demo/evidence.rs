@@ -196,7 +196,7 @@ pub(crate) fn behind(
         if site.people.knows(&sighting.authorization) {
             behind.differences.push(format!("{}: the caller's own token arrived", what.trim()));
         }
-        match verifier.authenticate(Presented::Bearer(token), now_ms) {
+        match verifier.authenticate(Presented::bearer(token), now_ms) {
             Ok(identity) if identity.agent.is_some() => behind.assertions += 1,
             Ok(_) => {
                 behind.differences.push(format!("{}: the assertion names no agent", what.trim()))

@@ -130,7 +130,7 @@ mod tests {
         };
         let authenticator = Authenticator::new(settings).unwrap();
         let token = people.credential(Caller::Expense).unwrap();
-        let identity = authenticator.authenticate(Presented::Bearer(token), 1_000_500).unwrap();
+        let identity = authenticator.authenticate(Presented::bearer(token), 1_000_500).unwrap();
         assert_eq!(identity.subject.unwrap().id, "alice@example.com");
         assert_eq!(identity.agent.unwrap().id, "expense-report-v1");
     }

@@ -48,7 +48,7 @@ pub(crate) fn identify(
     let iss =
         claims::text(&compact.payload, "iss")?.ok_or_else(|| AuthError::claim_missing("iss"))?;
     let issuer = issuers.get(iss).ok_or_else(|| AuthError::IssuerUnknown { iss: shown(iss) })?;
-    verify(&compact, &header, issuer)?;
+    verify(&compact, &header, issuer, now_ms)?;
     claims::refuse_bound(&compact.payload)?;
     claims::check_audience(&compact.payload, &issuer.aud)?;
     let expires_ms = claims::check_times(&compact.payload, now_ms)?;
@@ -69,12 +69,14 @@ fn verify(
     compact: &Compact<'_>,
     header: &Header,
     issuer: &IssuerSettings,
+    now_ms: i64,
 ) -> Result<(), AuthError> {
     let refused = || AuthError::AlgorithmRefused { alg: header.algorithm.as_str().to_owned() };
     if !issuer.algorithms.contains(&header.algorithm) {
         return Err(refused());
     }
-    let key = find_key(&issuer.jwks, header.kid.as_deref())?;
+    let keys = issuer.keys.at(now_ms, &issuer.iss)?;
+    let key = find_key(&keys, header.kid.as_deref())?;
     if !key.fits(header.algorithm) {
         return Err(refused());
     }

@@ -24,7 +24,7 @@ fn every_default_algorithm_verifies() {
         rsa("RS256", &good()),
         rsa("PS256", &good()),
     ] {
-        let identity = authenticator.authenticate(Presented::Bearer(&token), NOW_MS).unwrap();
+        let identity = authenticator.authenticate(Presented::bearer(&token), NOW_MS).unwrap();
         assert_eq!(identity.subject.unwrap().id, "alice@example.com");
     }
 }
@@ -33,7 +33,7 @@ fn every_default_algorithm_verifies() {
 fn claims_become_parties() {
     let act = json!({"sub": "expense-report-v1", "act": {"sub": "planner-v2", "act": {"sub": "root-v1"}}});
     let token = ed(HEADER, &with("act", act));
-    let identity = authenticator().authenticate(Presented::Bearer(&token), NOW_MS).unwrap();
+    let identity = authenticator().authenticate(Presented::bearer(&token), NOW_MS).unwrap();
     let subject = identity.subject.unwrap();
     assert_eq!((subject.kind.as_str(), subject.id.as_str()), ("user", "alice@example.com"));
     assert_eq!(subject.claims.node().get("iss").and_then(|iss| iss.as_str()), Some(ISS));
@@ -52,7 +52,7 @@ fn roles_and_tenants_of_claims_are_not_believed() {
     body["roles"] = json!(["operator", "approver"]);
     body["tenant"] = json!("victim");
     let token = ed(HEADER, &body.to_string());
-    let identity = authenticator().authenticate(Presented::Bearer(&token), NOW_MS).unwrap();
+    let identity = authenticator().authenticate(Presented::bearer(&token), NOW_MS).unwrap();
     assert!(identity.roles.is_empty());
     assert_eq!(identity.tenant, "default");
 }
@@ -60,7 +60,7 @@ fn roles_and_tenants_of_claims_are_not_believed() {
 #[test]
 fn an_issuer_with_one_key_needs_no_kid_and_has_its_own_tenant() {
     let token = by(&keys().other, r#"{"alg":"EdDSA"}"#, &with("iss", json!(SINGLE)));
-    let identity = authenticator().authenticate(Presented::Bearer(&token), NOW_MS).unwrap();
+    let identity = authenticator().authenticate(Presented::bearer(&token), NOW_MS).unwrap();
     assert_eq!(identity.tenant, "other");
 }
 
@@ -75,7 +75,7 @@ fn types_are_media_types_and_unknown_header_members_are_ignored() {
         ",\"x5t\":\"a\"",
     ] {
         let token = ed(&format!("{{\"alg\":\"EdDSA\",\"kid\":\"ed-1\"{extra}}}"), &good());
-        assert!(authenticator.authenticate(Presented::Bearer(&token), NOW_MS).is_ok(), "{extra}");
+        assert!(authenticator.authenticate(Presented::bearer(&token), NOW_MS).is_ok(), "{extra}");
     }
 }
 
@@ -90,11 +90,11 @@ fn claims_of_another_issuer_say_who_where_they_are_named() {
     body["email"] = json!("alice@corp.example");
     body["appid"] = json!("app-7");
     let token = ed(HEADER, &body.to_string());
-    let identity = authenticator.authenticate(Presented::Bearer(&token), NOW_MS).unwrap();
+    let identity = authenticator.authenticate(Presented::bearer(&token), NOW_MS).unwrap();
     assert_eq!(identity.subject.unwrap().id, "alice@corp.example");
     assert_eq!(identity.agent.unwrap().id, "app-7");
     let plain = ed(HEADER, &good());
-    let refused = authenticator.authenticate(Presented::Bearer(&plain), NOW_MS).unwrap_err();
+    let refused = authenticator.authenticate(Presented::bearer(&plain), NOW_MS).unwrap_err();
     assert_eq!(refused.id(), "claim_missing");
 }
 
@@ -102,7 +102,7 @@ fn claims_of_another_issuer_say_who_where_they_are_named() {
 fn a_remembered_token_still_ends_on_time() {
     let authenticator = authenticator();
     let token = ed(HEADER, &with("exp", json!(NOW_S + 10)));
-    let at = |now_ms: i64| authenticator.authenticate(Presented::Bearer(&token), now_ms);
+    let at = |now_ms: i64| authenticator.authenticate(Presented::bearer(&token), now_ms);
     let first = at(NOW_MS).unwrap();
     assert_eq!(at(NOW_MS + 9_999).unwrap(), first);
     assert_eq!(at(NOW_MS + 10_000).unwrap_err().id(), "token_expired");
@@ -135,7 +135,7 @@ fn a_rewritten_signature_does_not_make_another_credential() {
     assert_ne!(second, token);
     let authenticator = authenticator();
     let id = |token: &str| {
-        authenticator.authenticate(Presented::Bearer(token), NOW_MS).unwrap().credential.id
+        authenticator.authenticate(Presented::bearer(token), NOW_MS).unwrap().credential.id
     };
     assert_eq!(id(&token), id(&second));
     assert!(id(&token).starts_with("sha256:"));
@@ -146,7 +146,7 @@ fn the_issuers_own_token_id_names_the_credential() {
     let authenticator = authenticator();
     let id = |body: &str| {
         let token = ed(HEADER, body);
-        authenticator.authenticate(Presented::Bearer(&token), NOW_MS).unwrap().credential.id
+        authenticator.authenticate(Presented::bearer(&token), NOW_MS).unwrap().credential.id
     };
     assert_eq!(id(&good()), id(&with("exp", json!(NOW_S + 200))));
     assert_ne!(id(&good()), id(&with("jti", json!("t-2"))));
@@ -163,7 +163,7 @@ fn tokens_of_another_library_are_accepted() {
     header.kid = Some("ed-1".to_owned());
     let claims = json!({"iss": ISS, "aud": ["x", AUD], "sub": "alice", "exp": NOW_S + 1});
     let token = jsonwebtoken::encode(&header, &claims, &key).unwrap();
-    let identity = authenticator().authenticate(Presented::Bearer(&token), NOW_MS).unwrap();
+    let identity = authenticator().authenticate(Presented::bearer(&token), NOW_MS).unwrap();
     assert_eq!(identity.subject.unwrap().id, "alice");
     assert_eq!(identity.agent, None);
 }
@@ -186,7 +186,7 @@ fn an_api_key_speaks_for_its_record() {
     };
     let authenticator = with_keys(store.clone());
     let ask = |authenticator: &Authenticator, key: &str, now_ms: i64| {
-        authenticator.authenticate(Presented::Bearer(key), now_ms).map_err(|error| error.id())
+        authenticator.authenticate(Presented::bearer(key), now_ms).map_err(|error| error.id())
     };
     let identity = ask(&authenticator, &key, NOW_MS).unwrap();
     assert_eq!(identity.tenant, "acme");
@@ -220,19 +220,19 @@ fn the_door_knows_its_tokens_and_peers() {
     let ask = |presented: Presented<'_>| {
         authenticator.authenticate(presented, NOW_MS).map(|i| i.roles).map_err(|e| e.id())
     };
-    assert_eq!(ask(Presented::Bearer(&token)), Ok(vec![Role::Pep]));
-    assert_eq!(ask(Presented::Bearer(&token[..74])), Err("token_unknown"));
-    assert_eq!(ask(Presented::Peer { uid: 1000 }), Ok(vec![Role::Operator, Role::Auditor]));
-    assert_eq!(ask(Presented::Peer { uid: 33 }), Ok(vec![Role::Pep]));
-    assert_eq!(ask(Presented::Peer { uid: 0 }), Err("peer_unknown"));
-    assert_eq!(ask(Presented::Missing), Err("token_missing"));
-    assert_eq!(ask(Presented::Bearer("")), Err("token_missing"));
-    let peer = authenticator.authenticate(Presented::Peer { uid: 33 }, NOW_MS).unwrap();
+    assert_eq!(ask(Presented::bearer(&token)), Ok(vec![Role::Pep]));
+    assert_eq!(ask(Presented::bearer(&token[..74])), Err("token_unknown"));
+    assert_eq!(ask(Presented::peer(1000)), Ok(vec![Role::Operator, Role::Auditor]));
+    assert_eq!(ask(Presented::peer(33)), Ok(vec![Role::Pep]));
+    assert_eq!(ask(Presented::peer(0)), Err("peer_unknown"));
+    assert_eq!(ask(Presented::missing()), Err("token_missing"));
+    assert_eq!(ask(Presented::bearer("")), Err("token_missing"));
+    let peer = authenticator.authenticate(Presented::peer(33), NOW_MS).unwrap();
     assert_eq!(
         (peer.credential.kind, peer.credential.id.as_str()),
         (CredentialKind::Peer, "uid:33")
     );
-    let bearer = authenticator.authenticate(Presented::Bearer(&token), NOW_MS).unwrap();
+    let bearer = authenticator.authenticate(Presented::bearer(&token), NOW_MS).unwrap();
     assert!(!format!("{bearer:?}").contains(&token));
     assert!(bearer.subject.is_none() && bearer.agent.is_none());
 }

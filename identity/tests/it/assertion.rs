@@ -73,11 +73,11 @@ fn we_read_back_what_we_asserted() {
     let settings = Settings { issuers: vec![issuer], ..Settings::default() };
     let authenticator = Authenticator::new(settings).unwrap();
     let token = minter.mint(&assertion(), NOW_MS, "j-1").unwrap();
-    let identity = authenticator.authenticate(Presented::Bearer(&token), NOW_MS).unwrap();
+    let identity = authenticator.authenticate(Presented::bearer(&token), NOW_MS).unwrap();
     assert_eq!(identity.agent.unwrap().id, "expense-report-v1");
     let delegation: Vec<&str> = identity.delegation.iter().map(|p| p.id.as_str()).collect();
     assert_eq!(delegation, ["planner-v2", "root-v1"]);
-    let late = authenticator.authenticate(Presented::Bearer(&token), NOW_MS + 60_000);
+    let late = authenticator.authenticate(Presented::bearer(&token), NOW_MS + 60_000);
     assert_eq!(late.unwrap_err().id(), "token_expired");
 }
 

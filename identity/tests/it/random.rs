@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use lictor_identity::{ApiKeyStore, Authenticator, Jwks, Presented, bearer_of};
+use lictor_identity::{ApiKeyStore, Authenticator, Jwks, Presented, token_of};
 use proptest::prelude::*;
 
 use crate::forge::{HEADER, NOW_MS, authenticator, ed, good, signed_part};
@@ -13,7 +13,7 @@ fn shared() -> &'static Authenticator {
 }
 
 fn refused(token: &str) -> bool {
-    shared().authenticate(Presented::Bearer(token), NOW_MS).is_err()
+    shared().authenticate(Presented::bearer(token), NOW_MS).is_err()
 }
 
 proptest! {
@@ -21,7 +21,7 @@ proptest! {
     fn random_bytes_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
         let text = String::from_utf8_lossy(&bytes);
         prop_assert!(refused(&text));
-        if let Presented::Bearer(token) = bearer_of(Some(&text)) {
+        if let Some(token) = token_of(Some(&text)).map(|token| token.text) {
             prop_assert!(refused(token));
         }
         prop_assert!(Jwks::parse(&bytes).is_err());
@@ -54,7 +54,7 @@ proptest! {
         let mut body: serde_json::Value = serde_json::from_str(&good()).unwrap();
         body[&name] = value;
         let token = ed(HEADER, &body.to_string());
-        match shared().authenticate(Presented::Bearer(&token), NOW_MS) {
+        match shared().authenticate(Presented::bearer(&token), NOW_MS) {
             Ok(identity) => prop_assert!(identity.subject.is_some_and(|s| !s.id.is_empty())),
             Err(error) => prop_assert!(!error.id().is_empty()),
         }

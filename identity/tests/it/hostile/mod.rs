@@ -30,7 +30,7 @@ fn all() -> Vec<Case> {
 #[test]
 fn each_is_refused_for_its_own_reason() {
     let authenticator = authenticator();
-    let ask = |token: &str| authenticator.authenticate(Presented::Bearer(token), NOW_MS);
+    let ask = |token: &str| authenticator.authenticate(Presented::bearer(token), NOW_MS);
     let honest = ed(HEADER, &good());
     assert!(ask(&honest).is_ok());
     for Case { name, token, id } in all() {
@@ -46,7 +46,7 @@ fn each_is_refused_for_its_own_reason() {
 fn messages_are_fit_for_a_log_and_repeat_no_secret() {
     let authenticator = authenticator();
     for Case { name, token, .. } in all() {
-        let error = authenticator.authenticate(Presented::Bearer(&token), NOW_MS).unwrap_err();
+        let error = authenticator.authenticate(Presented::bearer(&token), NOW_MS).unwrap_err();
         let message = error.to_string();
         assert!(!message.chars().any(char::is_control), "{name}: {message}");
         assert!(message.len() < 500, "{name}: {message}");
@@ -89,7 +89,7 @@ fn a_changed_claim_of_a_good_payload_stays_otherwise_good() {
     // What the table's changes start from is accepted, so each refusal is the change's.
     let authenticator = authenticator();
     for body in [good(), with("x", json!(1)), payload(|members| members.clear())] {
-        let accepted = authenticator.authenticate(Presented::Bearer(&ed(HEADER, &body)), NOW_MS);
+        let accepted = authenticator.authenticate(Presented::bearer(&ed(HEADER, &body)), NOW_MS);
         assert_eq!(accepted.is_ok(), body != "{}", "{body}");
     }
 }
