@@ -5,11 +5,13 @@ use std::path::PathBuf;
 
 use protox::prost::Message as _;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 7] = [
     "lictor/v1/call.proto",
     "lictor/v1/decision.proto",
     "lictor/v1/approval.proto",
     "lictor/v1/catalog.proto",
+    "lictor/v1/limits.proto",
+    "lictor/v1/revocation.proto",
     "lictor/v1/status.proto",
 ];
 

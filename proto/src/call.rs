@@ -162,6 +162,10 @@ pub struct Credential {
     pub kind: CredentialKind,
     /// A digest that names the credential.
     pub id: String,
+    /// Who vouches for it: the issuer of a token (`iss`), the trust domain of a SPIFFE document,
+    /// the authority of a certificate. Empty where our own files do.
+    #[serde(default)]
+    pub issuer: String,
 }
 
 /// The sort of a credential.

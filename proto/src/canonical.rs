@@ -24,6 +24,7 @@ pub fn of_call(call: &Call) -> String {
     optional(&mut out, call.credential.as_ref(), |out, credential| {
         out.push_str("{\"id\":");
         quote(out, &credential.id);
+        member(out, "issuer", &credential.issuer);
         member(out, "kind", credential.kind.as_str());
         out.push('}');
     });

@@ -232,6 +232,49 @@ pub struct Approval {
     pub count: u32,
 }
 
+/// Where an approval stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Standing {
+    /// Waited for.
+    Pending,
+    /// Given, not used yet.
+    Approved,
+    /// Refused.
+    Denied,
+    /// Given and used.
+    Used,
+    /// Past its time.
+    Expired,
+    /// Somebody with part in it was revoked.
+    Voided,
+}
+
+impl Standing {
+    /// Every one.
+    pub const ALL: [Self; 6] =
+        [Self::Pending, Self::Approved, Self::Denied, Self::Used, Self::Expired, Self::Voided];
+
+    /// The name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Approved => "approved",
+            Self::Denied => "denied",
+            Self::Used => "used",
+            Self::Expired => "expired",
+            Self::Voided => "voided",
+        }
+    }
+
+    /// The standing of that name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|standing| standing.as_str() == name)
+    }
+}
+
 /// What a session was exposed to. Labels only rise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -16,6 +16,9 @@ pub struct Facts {
     pub subject: Attributes,
     /// Attributes of the agent from the signed registry.
     pub agent: Attributes,
+    /// Attributes of the actors from the signed registry, in the order of the
+    /// call's `delegation`.
+    pub delegation: Vec<Attributes>,
     /// Attributes of the resource from the signed registry.
     pub resource: Attributes,
     /// What the session has done and was exposed to.
@@ -96,6 +99,8 @@ pub struct Signals {
     /// How often this very call was just repeated.
     #[serde(rename = "loop")]
     pub repeats: u64,
+    /// The same, counting only rounds that had the same results too.
+    pub no_progress: u64,
     /// The first use of this resource by this agent.
     pub first_use: bool,
     /// Present rate over the usual rate; 1 is usual.

@@ -11,6 +11,7 @@
 //!   and by the enforcement points' client over gRPC.
 //! - [`pb`]: generated protobuf code. [`wire`] is the only converter between it
 //!   and the domain types.
+//! - [`revocation`]: what was revoked, and whether a call has part in it.
 //! - [`reason`]: the ids of every refusal that Lictor itself makes.
 
 pub mod call;
@@ -20,6 +21,7 @@ pub mod decision;
 pub mod facts;
 pub mod json;
 pub mod reason;
+pub mod revocation;
 pub mod wire;
 
 /// Generated protobuf messages, clients and servers of `lictor.v1`.

@@ -16,6 +16,18 @@ pub const RESOURCE_UNKNOWN: &str = "resource_unknown";
 pub const AGENT_UNKNOWN: &str = "agent_unknown";
 /// The agent is in the registry but not active.
 pub const AGENT_INACTIVE: &str = "agent_inactive";
+/// The agent may not act by tokens of this issuer.
+pub const AGENT_ISSUER_REFUSED: &str = "agent_issuer_refused";
+/// The agent may not act by this sort of credential.
+pub const AGENT_CREDENTIAL_REFUSED: &str = "agent_credential_refused";
+/// An agent of the chain may not act for the one behind it.
+pub const DELEGATION_REFUSED: &str = "delegation_refused";
+/// The chain has more hops than the registry allows.
+pub const DELEGATION_TOO_DEEP: &str = "delegation_too_deep";
+/// An agent stands in the chain twice.
+pub const DELEGATION_LOOP: &str = "delegation_loop";
+/// An agent of the chain does not hand on this part of its authority.
+pub const DELEGATION_NOT_TRANSFERABLE: &str = "delegation_not_transferable";
 /// No policy permits it.
 pub const NO_PERMIT: &str = "no_permit";
 /// Nothing is permitted because the bundle has no policies.
@@ -66,9 +78,31 @@ pub const HEADER_MISMATCH: &str = "header_mismatch";
 pub const UPSTREAM_UNKNOWN: &str = "upstream_unknown";
 /// The provider or tool did not answer.
 pub const UPSTREAM_UNAVAILABLE: &str = "upstream_unavailable";
+/// No credential for the provider or tool could be had, so nothing was sent.
+pub const UPSTREAM_CREDENTIAL_UNAVAILABLE: &str = "upstream_credential_unavailable";
 /// The caller may not ask this of the decision point.
 pub const ROLE_MISSING: &str = "role_missing";
+/// The agent, or an actor of the delegation, is revoked.
+pub const AGENT_REVOKED: &str = "agent_revoked";
+/// The subject is revoked.
+pub const SUBJECT_REVOKED: &str = "subject_revoked";
+/// The credential is revoked.
+pub const CREDENTIAL_REVOKED: &str = "credential_revoked";
+/// The session is revoked.
+pub const SESSION_REVOKED: &str = "session_revoked";
+/// The tool is revoked.
+pub const TOOL_REVOKED: &str = "tool_revoked";
+/// The model is revoked.
+pub const MODEL_REVOKED: &str = "model_revoked";
+/// The server is revoked.
+pub const SERVER_REVOKED: &str = "server_revoked";
+/// The list of revocations is past its time, or there is none.
+pub const REVOCATION_STALE: &str = "revocation_stale";
+/// The enforcement point may not ask about this.
+pub const PEP_NOT_REGISTERED_FOR: &str = "pep_not_registered_for";
 /// The decision's deadline has passed.
 pub const DEADLINE_PASSED: &str = "deadline_passed";
+/// A limit counts money and the registry has no prices of the model.
+pub const PRICE_UNKNOWN: &str = "price_unknown";
 /// A limit lacks room; the limit's id follows.
 pub const LIMIT_PREFIX: &str = "limit.";

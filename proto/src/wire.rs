@@ -3,13 +3,21 @@
 //! Closed sets are checked here: a name or number that the domain types do not
 //! know is refused, never read as a default.
 
+mod approval;
+mod quota;
+mod revocation;
+
+pub use approval::approval_record_to_json;
+pub use revocation::{
+    revocation_from_pb, revocation_to_pb, revocations_from_pb, revocations_to_pb,
+};
 use serde::de::DeserializeOwned;
 
 use crate::call::{
     Action, Call, Content, Context, Credential, DEFAULT_TENANT, Origin, Party, Phase, Question,
     Resource, SessionRef, Usage,
 };
-use crate::decide::{Answer, DecideError, Hints, Outcome, Settle};
+use crate::decide::{Answer, DecideError, Detail, Hints, Outcome, Settle};
 use crate::decision::{
     Approval, BundleRef, Decision, Effect, Finding, Labels, LimitState, Obligation, Reason,
 };
@@ -82,7 +90,10 @@ pub fn call_from_pb(call: pb::Call) -> Result<Call> {
         action: Action { name: call.action },
         credential: call
             .credential
-            .map(|c| Ok(Credential { kind: closed("credential kind", &c.kind)?, id: c.id }))
+            .map(|c| {
+                let kind = closed("credential kind", &c.kind)?;
+                Ok(Credential { kind, id: c.id, issuer: c.issuer })
+            })
             .transpose()?,
         request_call_id: present(&call.request_call_id),
         executed: call.executed,
@@ -115,10 +126,11 @@ pub fn call_to_pb(call: &Call) -> pb::Call {
         agent: call.agent.as_ref().map(party_to_pb),
         delegation: call.delegation.iter().map(party_to_pb).collect(),
         action: call.action.name.clone(),
-        credential: call
-            .credential
-            .as_ref()
-            .map(|c| pb::Credential { kind: name_of(&c.kind), id: c.id.clone() }),
+        credential: call.credential.as_ref().map(|c| pb::Credential {
+            kind: name_of(&c.kind),
+            id: c.id.clone(),
+            issuer: c.issuer.clone(),
+        }),
         request_call_id: call.request_call_id.clone().unwrap_or_default(),
         executed: call.executed,
         resource: call
@@ -439,6 +451,8 @@ pub fn answer_to_pb(answer: &Answer) -> pb::DecideResponse {
             response_check: name_of(&answer.hints.response_check),
             session_handle: answer.hints.session_handle.clone().unwrap_or_default(),
             session_id: answer.hints.session_id.clone().unwrap_or_default(),
+            agents: answer.hints.agents.clone(),
+            quotas: answer.hints.quotas.iter().map(quota::to_pb).collect(),
         }),
         error: None,
     }
@@ -481,6 +495,8 @@ fn hints_from_pb(hints: Option<pb::Hints>) -> Result<Hints> {
         response_check: closed("response check", &hints.response_check)?,
         session_handle: present(&hints.session_handle),
         session_id: present(&hints.session_id),
+        agents: hints.agents,
+        quotas: hints.quotas.into_iter().map(quota::from_pb).collect::<Result<_>>()?,
     })
 }
 
@@ -491,6 +507,9 @@ pub fn settle_to_pb(settle: &Settle) -> pb::SettleRequest {
         call_id: settle.call_id.clone(),
         outcome: settle.outcome.as_str().to_owned(),
         usage: Some(usage_to_pb(settle.usage)),
+        cached_tokens: settle.detail.cached_tokens,
+        reasoning_tokens: settle.detail.reasoning_tokens,
+        result_digest: settle.detail.result_digest.clone(),
     }
 }
 
@@ -502,6 +521,11 @@ pub fn settle_from_pb(settle: pb::SettleRequest) -> Result<Settle> {
     Ok(Settle {
         outcome: closed::<Outcome>("outcome", &settle.outcome)?,
         usage: settle.usage.map(usage_from_pb).unwrap_or_default(),
+        detail: Detail {
+            cached_tokens: settle.cached_tokens,
+            reasoning_tokens: settle.reasoning_tokens,
+            result_digest: settle.result_digest,
+        },
         call_id: settle.call_id,
     })
 }

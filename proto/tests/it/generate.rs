@@ -51,7 +51,11 @@ fn context() -> impl Strategy<Value = Context> {
 
 fn credential() -> impl Strategy<Value = Credential> {
     let kinds = [CredentialKind::Jwt, CredentialKind::ApiKey, CredentialKind::Peer];
-    (pick(&kinds), ".{0,8}").prop_map(|(kind, id)| Credential { kind, id })
+    (pick(&kinds), ".{0,8}", ".{0,8}").prop_map(|(kind, id, issuer)| Credential {
+        kind,
+        id,
+        issuer,
+    })
 }
 
 fn resource() -> impl Strategy<Value = Resource> {

@@ -63,7 +63,7 @@ fn names_outside_their_closed_set_are_refused() {
         pb::Call { questions: vec![0], ..pb_call() },
         pb::Call { resource: Some(resource), ..pb_call() },
         pb::Call {
-            credential: Some(pb::Credential { kind: "token".into(), id: String::new() }),
+            credential: Some(pb::Credential { kind: "token".into(), ..Default::default() }),
             ..pb_call()
         },
         pb::Call {
