@@ -55,6 +55,10 @@ kinds! {
     Bundle = "bundle",
     /// An approval was opened, given, refused, used or expired.
     Approval = "approval",
+    /// Somebody or something was revoked or taken back; a list of revocations was taken or refused.
+    Revocation = "revocation",
+    /// What was held of a limit was given back by an operator.
+    Limit = "limit",
     /// A session ended.
     SessionEnd = "session_end",
     /// Records are missing here, by a configured choice.
