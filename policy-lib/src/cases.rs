@@ -14,6 +14,10 @@ use crate::load::LoadedBundle;
 /// Largest case file, in bytes.
 pub const CASE_FILE_BYTES_MAX: usize = 4 << 20;
 
+/// Most merges (`<<`) that build upon each other.
+pub const MERGE_LEVELS_MAX: usize = (1 << MERGE_PASSES) - 1;
+const MERGE_PASSES: usize = 4;
+
 /// One case.
 #[derive(Debug, Clone)]
 pub struct Case {
@@ -116,8 +120,11 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Case>, CaseError> {
     let form = |message: String| CaseError::Form { file: file.to_owned(), message };
     let mut value: yaml_serde::Value =
         yaml_serde::from_str(text).map_err(|error| form(error.to_string()))?;
-    // `<<: *call` lets cases share what they have in common.
-    value.apply_merge().map_err(|error| form(error.to_string()))?;
+    // `<<: *call` lets cases share what they have in common. What a merge brings in may merge
+    // something itself; each pass halves how many do so upon each other.
+    for _ in 0..MERGE_PASSES {
+        value.apply_merge().map_err(|error| form(error.to_string()))?;
+    }
     let parsed: File = yaml_serde::from_value(value).map_err(|error| form(error.to_string()))?;
     let mut cases: Vec<Case> = Vec::with_capacity(parsed.cases.len());
     for raw in parsed.cases {

@@ -129,13 +129,15 @@ pub fn dry_run(
     now_ms: i64,
     budget: Budget,
 ) -> DryRun {
-    let mut facts = complete_facts(bundle, call, facts, now_ms);
-    let verdict = match plan(bundle, call, facts.time.now_ms) {
-        Ok(plan) => evaluate(bundle, call, &plan, &mut facts, budget),
+    let resolved = bundle.resolve(call);
+    let mut facts = complete_facts(bundle, &resolved, facts, now_ms);
+    let verdict = match plan(bundle, &resolved, facts.time.now_ms) {
+        Ok(plan) => evaluate(bundle, &resolved, &plan, &mut facts, budget),
         Err(reason) => Verdict::denied(reason),
     };
     let ids = Ids {
         decision_id: String::new(),
+        // As it came: the digest binds the answer to the question.
         request_digest: call.request_digest(),
         bundle: Some(bundle.reference().clone()),
     };

@@ -5,6 +5,7 @@ use std::time::Duration;
 use lictor_proto::call::{Call, ResourceKind};
 use lictor_proto::decision::{Obligation, Reason};
 use lictor_proto::facts::Facts;
+use serde::{Deserialize, Serialize};
 
 use crate::registry::Registry;
 
@@ -75,7 +76,7 @@ pub struct Outcome {
 }
 
 /// A policy that held.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Fired {
     /// `rego/<unit>/<file>.rego:<line>` or the Cedar `@id`.
     pub policy: String,
@@ -91,7 +92,7 @@ pub struct Denial {
 }
 
 /// A policy that wants a person to agree.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Ask {
     /// Its reason, with the place that fired.
     pub reason: Reason,

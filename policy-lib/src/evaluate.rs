@@ -5,18 +5,21 @@ use lictor_proto::call::{Call, Phase, ResourceKind};
 use lictor_proto::decision::{
     Confidentiality, Effect, Finding, Integrity, Labels, Obligation, ObligationKind, Reason,
 };
-use lictor_proto::facts::{Facts, Time};
+use lictor_proto::facts::{Attributes, Facts, Time};
 use lictor_proto::reason;
+use serde::{Deserialize, Serialize};
 
+use crate::agents::AGENT;
 use crate::combine::{Combined, Terms, Voice, combine};
 use crate::engine::{Ask, Budget, EngineError, Fired, LimitWant, Query, Shadow};
-use crate::limits::{LimitRequest, complete};
+use crate::limits::{LimitError, LimitRequest, Setting, complete};
 use crate::load::LoadedBundle;
 use crate::plan::Plan;
 use crate::registry::Source;
 
-/// What policy says about a call, before limits are reserved.
-#[derive(Debug, Clone, PartialEq)]
+/// What policy says about a call, before limits are reserved. Serializable, because a store gives
+/// it again to whoever repeats the call; what only explains it is in the record of the first answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
     /// `Allow` still has to pass the limits.
     pub effect: Effect,
@@ -39,10 +42,13 @@ pub struct Verdict {
     /// Policies that permitted, for the explanation.
     pub permits: Vec<Fired>,
     /// Errors of the engines, fatal or not.
+    #[serde(skip)]
     pub errors: Vec<EngineError>,
     /// What shadow rules would have said.
+    #[serde(skip)]
     pub shadows: Vec<Shadow>,
     /// Engines that took part.
+    #[serde(skip)]
     pub engines: Vec<&'static str>,
 }
 
@@ -75,12 +81,18 @@ pub fn complete_facts(bundle: &LoadedBundle, call: &Call, mut facts: Facts, now_
     if facts.subject.attrs.is_empty()
         && let Some(subject) = &call.subject
     {
-        facts.subject.attrs = bundle.attributes("users", &subject.id);
+        let map = if subject.kind == AGENT { "agents" } else { "users" };
+        facts.subject.attrs = bundle.attributes(map, &subject.id);
     }
     if facts.agent.attrs.is_empty()
         && let Some(agent) = &call.agent
     {
         facts.agent.attrs = bundle.attributes("agents", &agent.id);
+    }
+    if facts.delegation.is_empty() {
+        let actors = call.delegation.iter();
+        let attrs = actors.map(|actor| bundle.attributes("agents", &actor.id));
+        facts.delegation = attrs.map(|attrs| Attributes { attrs }).collect();
     }
     if facts.resource.attrs.is_empty()
         && let Some(resource) = &call.resource
@@ -190,22 +202,33 @@ fn verdict(
         facts.session.approvals.iter().filter(|id| asked.contains(id)).cloned().collect();
     verdict.labels = obliged_labels(verdict.labels, &verdict.obligations);
     if verdict.effect == Effect::Allow && call.phase == Phase::Request {
-        want_limits(bundle, call, &wants, &mut verdict);
+        want_limits(bundle, call, facts, &wants, &mut verdict);
     }
     verdict
 }
 
-fn want_limits(bundle: &LoadedBundle, call: &Call, wants: &[LimitWant], verdict: &mut Verdict) {
+fn want_limits(
+    bundle: &LoadedBundle,
+    call: &Call,
+    facts: &Facts,
+    wants: &[LimitWant],
+    verdict: &mut Verdict,
+) {
     if !call.asks(lictor_proto::call::Question::Quota) {
         return;
     }
-    match complete(wants, bundle.limits(), call) {
+    let setting = Setting { registry: bundle.registry(), now_ms: facts.time.now_ms };
+    match complete(wants, bundle.limits(), call, setting) {
         Ok(limits) => verdict.limits = limits,
         Err(error) => {
             verdict.effect = Effect::Deny;
-            let message = "a policy could not be evaluated for this call";
-            verdict.reasons =
-                vec![Reason::new(reason::POLICY_ERROR, message).with_detail(error.to_string())];
+            let (id, message) = match &error {
+                LimitError::PriceUnknown { .. } => {
+                    (reason::PRICE_UNKNOWN, "what this model costs is not known")
+                }
+                _ => (reason::POLICY_ERROR, "a policy could not be evaluated for this call"),
+            };
+            verdict.reasons = vec![Reason::new(id, message).with_detail(error.to_string())];
         }
     }
 }

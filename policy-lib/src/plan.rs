@@ -8,7 +8,6 @@ use lictor_proto::reason;
 
 use crate::bundle::Staleness;
 use crate::load::LoadedBundle;
-use crate::registry::AgentStatus;
 
 /// Every action that may be asked about. An action outside this list is denied.
 pub const ACTIONS: [&str; 28] = [
@@ -79,8 +78,8 @@ pub fn plan(bundle: &LoadedBundle, call: &Call, now_ms: i64) -> Result<Plan, Rea
         return Err(Reason::new(reason::METHOD_UNKNOWN, message));
     }
     if call.asks(Question::Authz) {
-        known_agents(bundle, call, now_ms)?;
-        known_resource(bundle, call)?;
+        bundle.agents_at(now_ms).check(call)?;
+        known_resource(bundle, call, now_ms)?;
         if call.phase == Phase::Request {
             valid_arguments(bundle, call)?;
         }
@@ -90,12 +89,7 @@ pub fn plan(bundle: &LoadedBundle, call: &Call, now_ms: i64) -> Result<Plan, Rea
         wants_session: bundle.reads_session(),
         wants_detectors: !call.content.is_empty() && call.phase != Phase::List,
         wants_engines: true,
-        hints: Hints {
-            effect,
-            response_check: response_check(bundle, call),
-            session_handle: None,
-            session_id: None,
-        },
+        hints: Hints { effect, response_check: response_check(bundle, call), ..Hints::default() },
     })
 }
 
@@ -123,40 +117,7 @@ fn freshness(bundle: &LoadedBundle, now_ms: i64) -> Result<(), Reason> {
     }
 }
 
-fn known_agents(bundle: &LoadedBundle, call: &Call, now_ms: i64) -> Result<(), Reason> {
-    let Some(agent) = &call.agent else {
-        return Err(Reason::new(reason::AGENT_UNKNOWN, "the credential names no agent"));
-    };
-    active_agent(bundle, &agent.id, now_ms)?;
-    for actor in &call.delegation {
-        active_agent(bundle, &actor.id, now_ms)?;
-    }
-    Ok(())
-}
-
-fn active_agent(bundle: &LoadedBundle, id: &str, now_ms: i64) -> Result<(), Reason> {
-    let registry = bundle.registry();
-    let Some(agent) = registry.agents.get(id) else {
-        let message = format!("the agent `{id}` is not in the registry");
-        return Err(Reason::new(reason::AGENT_UNKNOWN, message));
-    };
-    let inactive = |why: &str| {
-        let message = format!("the agent `{id}` is not served");
-        Err(Reason::new(reason::AGENT_INACTIVE, message).with_detail(why))
-    };
-    if agent.status != AgentStatus::Active {
-        return inactive("its status is `suspended`");
-    }
-    if !registry.users.contains_key(&agent.owner) && !registry.teams.contains_key(&agent.owner) {
-        return inactive("its owner is neither a user nor a team of the registry");
-    }
-    match bundle.agent_expiry_ms(id) {
-        Some(expires_ms) if expires_ms <= now_ms => inactive("it has expired"),
-        _ => Ok(()),
-    }
-}
-
-fn known_resource(bundle: &LoadedBundle, call: &Call) -> Result<(), Reason> {
+fn known_resource(bundle: &LoadedBundle, call: &Call, now_ms: i64) -> Result<(), Reason> {
     // Opening a session is about the agent itself.
     if call.action.name == "session/open" && call.resource.is_none() {
         return Ok(());
@@ -164,6 +125,10 @@ fn known_resource(bundle: &LoadedBundle, call: &Call) -> Result<(), Reason> {
     let Some(resource) = &call.resource else {
         return Err(Reason::new(reason::RESOURCE_UNKNOWN, "the call names no resource"));
     };
+    // An agent that does not act is not spoken to either.
+    if resource.kind == ResourceKind::Agent && bundle.registry().agents.contains_key(&resource.id) {
+        return bundle.agents_at(now_ms).active(&resource.id).map(|_| ());
+    }
     if bundle.registry().knows(resource) {
         return Ok(());
     }

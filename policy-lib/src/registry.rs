@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use lictor_proto::call::{Resource, ResourceKind};
+use lictor_proto::call::{CredentialKind, Resource, ResourceKind};
 use lictor_proto::decide::ToolEffect;
 use lictor_proto::decision::Confidentiality;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// `data.registry` of a bundle, typed. Its JSON Schema is `proto/schema/registry.schema.json`.
@@ -29,7 +29,15 @@ pub struct Registry {
     pub virtual_servers: BTreeMap<String, VirtualServer>,
     /// Resource types that need no entry.
     pub open_types: Vec<ResourceKind>,
+    /// What may be done, by a name that `transferable` of an agent can use.
+    pub scopes: BTreeMap<String, Vec<String>>,
+    /// Longest delegation of any call, in hops; absent means [`DELEGATION_HOPS_MAX`].
+    pub max_delegation_depth: Option<usize>,
 }
+
+/// Most hops of any delegation, whatever a registry says: a credential names at most one actor
+/// more than this.
+pub const DELEGATION_HOPS_MAX: usize = 7;
 
 /// An agent.
 #[derive(Debug, Clone, Deserialize)]
@@ -48,9 +56,103 @@ pub struct Agent {
     /// For people.
     #[serde(default)]
     pub description: String,
+    /// Whose software it is.
+    #[serde(default)]
+    pub party: AgentParty,
+    /// Token issuers by which it may act; empty means any that is configured.
+    #[serde(default)]
+    pub issuers: Vec<String>,
+    /// Sorts of credential by which it may act; empty means any.
+    #[serde(default)]
+    pub credentials: Vec<CredentialKind>,
+    /// Names by which credentials may call it.
+    #[serde(default)]
+    pub identities: Vec<AgentName>,
+    /// Agents that may delegate to it; absent means any, empty means none.
+    #[serde(default)]
+    pub parents: Option<Vec<String>>,
+    /// What of its authority others may use for it; absent means all that it may do itself.
+    #[serde(default)]
+    pub transferable: Option<Vec<String>>,
+    /// Longest delegation that it takes part in, in hops; absent means the registry's.
+    #[serde(default)]
+    pub max_delegation_depth: Option<usize>,
     /// Anything the author wants policies to see.
     #[serde(default)]
     pub attrs: Map<String, Value>,
+}
+
+/// Whose software an agent is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AgentParty {
+    /// Ours.
+    #[default]
+    First,
+    /// Somebody else's.
+    Third,
+}
+
+impl AgentParty {
+    /// The name in the registry.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Third => "third",
+        }
+    }
+}
+
+/// A name by which a credential may call an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum AgentName {
+    /// A client or actor of a token.
+    Client(ClientName),
+    /// A SPIFFE ID.
+    Spiffe(SpiffeName),
+    /// A DNS name of a client certificate.
+    Dns(DnsName),
+}
+
+impl AgentName {
+    /// The name itself, without its issuer.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Client(name) => &name.client_id,
+            Self::Spiffe(name) => &name.spiffe_id,
+            Self::Dns(name) => &name.dns,
+        }
+    }
+}
+
+/// A client or actor of a token.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientName {
+    /// The issuer in whose tokens the name counts; absent means any that is configured.
+    #[serde(default)]
+    pub issuer: Option<String>,
+    /// `client_id`, `azp` or `act.sub` of the token.
+    pub client_id: String,
+}
+
+/// A SPIFFE ID.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpiffeName {
+    /// `spiffe://<trust domain>/<path>`.
+    pub spiffe_id: String,
+}
+
+/// A DNS name of a client certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DnsName {
+    /// The whole name, without wildcards; case does not matter.
+    pub dns: String,
 }
 
 /// Whether an agent is served.
@@ -114,16 +216,18 @@ pub struct Model {
 }
 
 /// Prices in millionths of a US dollar for a million tokens.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Prices {
     /// Tokens sent.
     pub input_usd_micros_per_mtok: u64,
     /// Tokens that came back.
     pub output_usd_micros_per_mtok: u64,
-    /// Tokens read from the provider's cache.
+    /// Tokens read from the provider's cache; 0 for the price of those sent.
+    #[serde(default)]
     pub cached_usd_micros_per_mtok: u64,
-    /// Tokens of hidden reasoning.
+    /// Tokens of hidden reasoning; 0 for the price of those that came back.
+    #[serde(default)]
     pub reasoning_usd_micros_per_mtok: u64,
 }
 

@@ -19,8 +19,8 @@ pub(crate) enum JwsError {
     Form(&'static str),
     #[error("the header of a signature is refused: {0}")]
     Header(JsonError),
-    #[error("a signature has the type `{0}`: only `JWT` is known")]
-    Type(String),
+    #[error("a signature has the type `{found}`, not `{wanted}`")]
+    Type { found: String, wanted: &'static str },
     #[error("a signature states the algorithm `{0}`, its key has `EdDSA`")]
     Algorithm(String),
     #[error("a signature has a key id that is empty or too long")]
@@ -46,8 +46,22 @@ pub(crate) struct Token<'a> {
     signature: Signature,
 }
 
+/// The type of a bundle's signatures, which may also be left out.
+const JWT: &str = "JWT";
+
 impl<'a> Token<'a> {
+    /// A bundle's signature.
     pub(crate) fn parse(compact: &'a str) -> Result<Self, JwsError> {
+        Self::of(compact, JWT, Some(JWT))
+    }
+
+    /// A token of the type `typ`, which it must state: what was signed for one use must not be
+    /// of any other.
+    pub(crate) fn parse_typed(compact: &'a str, typ: &'static str) -> Result<Self, JwsError> {
+        Self::of(compact, typ, None)
+    }
+
+    fn of(compact: &'a str, wanted: &'static str, absent: Option<&str>) -> Result<Self, JwsError> {
         let (signed, signature) =
             compact.rsplit_once('.').ok_or(JwsError::Form("it has no dots"))?;
         let (header, payload) =
@@ -57,8 +71,9 @@ impl<'a> Token<'a> {
         if !ALGORITHMS.contains(&header.alg.as_str()) {
             return Err(JwsError::Algorithm(header.alg));
         }
-        if let Some(typ) = header.typ.filter(|typ| typ != "JWT") {
-            return Err(JwsError::Type(typ));
+        let found = header.typ.as_deref().or(absent).unwrap_or_default();
+        if found != wanted {
+            return Err(JwsError::Type { found: found.to_owned(), wanted });
         }
         if header.kid.is_empty() || header.kid.len() > KID_BYTES_MAX {
             return Err(JwsError::KeyId);
@@ -78,10 +93,15 @@ fn decode(part: &str) -> Result<Vec<u8>, JwsError> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| JwsError::Form("a part is not unpadded base64url"))
 }
 
-/// `payload` signed by `key` under the id `kid`.
+/// `payload` signed by `key` under the id `kid`, as a bundle's signature.
 pub(crate) fn sign(key: &SigningKey, kid: &str, payload: &[u8]) -> String {
+    sign_typed(key, kid, JWT, payload)
+}
+
+/// The same of another type.
+pub(crate) fn sign_typed(key: &SigningKey, kid: &str, typ: &str, payload: &[u8]) -> String {
     let kid = serde_json::Value::from(kid);
-    let header = format!("{{\"alg\":\"EdDSA\",\"kid\":{kid},\"typ\":\"JWT\"}}");
+    let header = format!("{{\"alg\":\"EdDSA\",\"kid\":{kid},\"typ\":\"{typ}\"}}");
     let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
     let signature = URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes()).to_bytes());
     format!("{signed}.{signature}")

@@ -186,7 +186,7 @@ impl From<JwsError> for SignatureError {
         match error {
             JwsError::Form(_) => Self::Malformed { what },
             JwsError::Algorithm(_) => Self::Algorithm { what },
-            JwsError::Header(_) | JwsError::Type(_) | JwsError::KeyId => Self::Header { what },
+            JwsError::Header(_) | JwsError::Type { .. } | JwsError::KeyId => Self::Header { what },
         }
     }
 }

@@ -140,9 +140,15 @@ pub struct VerifiedBundle {
     manifest: Manifest,
     digest: String,
     trust: Trust,
+    verified_at_ms: i64,
 }
 
 impl VerifiedBundle {
+    /// When it was verified, in Unix milliseconds.
+    pub fn verified_at_ms(&self) -> i64 {
+        self.verified_at_ms
+    }
+
     /// The files, the signature file among them.
     pub fn files(&self) -> &Files {
         &self.files
@@ -193,6 +199,7 @@ pub fn verify(
     limits: &Limits,
     now_ms: i64,
 ) -> Result<VerifiedBundle, VerifyError> {
+    let verified_at_ms = now_ms;
     let now_ms = (floor.window == Window::Enforced).then_some(now_ms);
     let (files, archive) = match source {
         Source::Archive(bytes) => (read_archive(bytes, limits)?, Some(bytes)),
@@ -215,7 +222,7 @@ pub fn verify(
         Some(vouched) => Trust::Signed { kids: vouched.kids, issued_at_ms: vouched.issued_at_ms },
         None => Trust::Unsigned,
     };
-    Ok(VerifiedBundle { files, manifest, digest, trust })
+    Ok(VerifiedBundle { files, manifest, digest, trust, verified_at_ms })
 }
 
 fn check_manifest(

@@ -10,6 +10,7 @@ use cedar_policy_core::ast::{
 use cedar_policy_core::evaluator::Evaluator;
 use lictor_proto::call::{Call, Party, Phase, Resource, ResourceKind};
 
+use crate::delegation::chain;
 use crate::engine::{EngineError, Outcome, Query};
 
 use super::CedarEngine;
@@ -83,17 +84,16 @@ impl<'a> Evaluation<'a> {
         Ok(outcome)
     }
 
-    /// The agent, and every actor on whose behalf it acts.
+    /// The agent, and every agent on whose behalf it acts.
     fn principals(&self) -> Result<Vec<&'a str>, Failure> {
         let call = self.query.call;
-        let Some(agent) = &call.agent else {
+        if call.agent.is_none() {
             return Err(failure("the call names no agent".to_owned()));
-        };
+        }
         let registry = self.query.registry;
         let open = registry.open_types.contains(&ResourceKind::Agent);
-        let parties = std::iter::once(agent).chain(&call.delegation);
         let mut ids = Vec::new();
-        for Party { id, .. } in parties {
+        for Party { id, .. } in chain(call, registry) {
             if !open && !registry.agents.contains_key(id) {
                 return Err(failure(format!("the registry has no agent `{id}`")));
             }

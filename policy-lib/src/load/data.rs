@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::ToolSchema;
 use crate::diagnostic::{Diagnostic, suggest};
-use crate::limits::{LimitSpec, parse_window};
+use crate::limits::{LimitKind, LimitSpec, Window};
 use crate::registry::Registry;
 
 pub(super) fn parse<T: serde::de::DeserializeOwned>(
@@ -30,7 +30,7 @@ pub(super) fn parse<T: serde::de::DeserializeOwned>(
 /// `None` if there is one and it is not a registry.
 pub(super) fn read_registry(
     value: &Value,
-    text: &str,
+    places: &Places<'_>,
     found: &mut Vec<Diagnostic>,
 ) -> Option<Registry> {
     if value.is_null() {
@@ -48,7 +48,7 @@ pub(super) fn read_registry(
     let before = found.len();
     for error in validator.iter_errors(value) {
         let pointer = format!("/registry{}", error.instance_path());
-        let (line, col) = place(text, &pointer);
+        let (line, col) = places.at(&pointer);
         let message = format!("{pointer}: {error}");
         found.push(Diagnostic::error("registry_invalid", "data.json", message).at(line, col));
     }
@@ -67,12 +67,23 @@ pub(super) fn read_registry(
     }
 }
 
-/// Line and column, from 1, of the value at `pointer`.
-fn place(text: &str, pointer: &str) -> (u32, u32) {
-    let node = lictor_proto::json::scan(text.as_bytes()).ok();
-    let at = node.as_ref().and_then(|node| node.pointer(pointer)).map(|node| node.span.start);
-    let before = at.and_then(|at| text.get(..at));
-    before.map_or((0, 0), line_and_column)
+/// Where the values of `data.json` stand.
+pub(super) struct Places<'a> {
+    text: &'a str,
+    node: Option<lictor_proto::json::Node>,
+}
+
+impl<'a> Places<'a> {
+    pub(super) fn of(text: &'a str) -> Self {
+        Self { text, node: lictor_proto::json::scan(text.as_bytes()).ok() }
+    }
+
+    /// Line and column, from 1, of the value at `pointer`; 0 if there is none.
+    pub(super) fn at(&self, pointer: &str) -> (u32, u32) {
+        let node = self.node.as_ref().and_then(|node| node.pointer(pointer));
+        let before = node.and_then(|node| self.text.get(..node.span.start));
+        before.map_or((0, 0), line_and_column)
+    }
 }
 
 fn line_and_column(before: &str) -> (u32, u32) {
@@ -86,19 +97,6 @@ fn cross_check(registry: &Registry, found: &mut Vec<Diagnostic>) {
     let mut warn = |message: String, help: String| {
         found.push(Diagnostic::warning("registry_reference", "data.json", message).help(help));
     };
-    for (id, agent) in &registry.agents {
-        let owners = registry.users.keys().chain(registry.teams.keys()).map(String::as_str);
-        if !owners.clone().any(|owner| owner == agent.owner) {
-            let near = suggest(&agent.owner, owners).map(|n| format!("did you mean `{n}`?"));
-            warn(
-                format!(
-                    "agent `{id}` is owned by `{}`, which is no user or team: it is denied",
-                    agent.owner
-                ),
-                near.unwrap_or_default(),
-            );
-        }
-    }
     for id in registry.tools.keys() {
         let server = id.split('/').next().unwrap_or_default();
         if !registry.servers.contains_key(server) {
@@ -120,14 +118,35 @@ fn cross_check(registry: &Registry, found: &mut Vec<Diagnostic>) {
     }
 }
 
+/// What `per` may be.
+const PER_HELP: &str = "use `session`, `second`, `minute`, `hour`, `day`, `week`, a number with s, m, h, d up to 366 days, or `calendar hour`, `calendar day`, `calendar week`, `calendar month` with an IANA `time_zone`";
+
 pub(super) fn check_limits(limits: &BTreeMap<String, LimitSpec>, found: &mut Vec<Diagnostic>) {
     for (id, spec) in limits {
-        if parse_window(&spec.per).is_none() {
-            let message = format!("limit `{id}`: `per` is `{}`", spec.per);
-            found.push(
-                Diagnostic::error("limit_invalid", "data.json", message)
-                    .help("use `session`, `second`, `minute`, `hour`, `day`, `week` or a number with s, m, h, d"),
-            );
+        let error = |message, help: &str| {
+            Diagnostic::error("limit_invalid", "data.json", message).help(help)
+        };
+        match spec.span() {
+            None => {
+                let zone = spec.time_zone.as_deref();
+                let zone = zone.map(|zone| format!(" in `{zone}`")).unwrap_or_default();
+                let message = format!("limit `{id}`: `per` is `{}`{zone}", spec.per);
+                found.push(error(message, PER_HELP));
+            }
+            Some(span) if spec.kind == LimitKind::Rate => {
+                if !matches!(span.at(0), Window::Sliding { .. }) {
+                    let message = format!("limit `{id}`: a rate cannot be per `{}`", spec.per);
+                    found.push(error(
+                        message,
+                        "a rate needs a duration such as `1s`; a `budget` is what has a period",
+                    ));
+                }
+            }
+            Some(_) if spec.burst.is_some() => {
+                let message = format!("limit `{id}`: `burst` is for rates alone");
+                found.push(error(message, "leave `burst` out, or make it `\"kind\": \"rate\"`"));
+            }
+            Some(_) => {}
         }
         if spec.max == 0 {
             let message = format!("limit `{id}`: `max` is 0, so nothing ever passes");
@@ -168,22 +187,25 @@ pub(super) fn compile_schemas(
     schemas
 }
 
-pub(super) fn agent_expiries(
-    registry: &Registry,
-    found: &mut Vec<Diagnostic>,
-) -> BTreeMap<String, i64> {
-    let mut expiries = BTreeMap::new();
-    for (id, agent) in &registry.agents {
-        let Some(text) = &agent.expires else { continue };
-        match text.parse::<jiff::Timestamp>() {
-            Ok(time) => {
-                expiries.insert(id.clone(), time.as_millisecond());
-            }
-            Err(_) => {
-                let message = format!("agent `{id}`: `expires` is `{text}`, not RFC 3339");
-                found.push(Diagnostic::error("registry_invalid", "data.json", message));
-            }
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_model_with_one_price_has_an_unknown_other_and_is_refused() {
+        let read = |prices: Value| {
+            let registry = json!({"models": {"a/b": {"provider": "a", "prices": prices}}});
+            let mut found = Vec::new();
+            let read = read_registry(&registry, &Places::of("{}"), &mut found);
+            (read.is_some(), found.first().map(|found| found.message.clone()).unwrap_or_default())
+        };
+        let both = json!({"input_usd_micros_per_mtok": 1, "output_usd_micros_per_mtok": 0});
+        assert!(read(both).0);
+        for one in ["input_usd_micros_per_mtok", "output_usd_micros_per_mtok"] {
+            let (accepted, message) = read(json!({ one: 1 }));
+            assert!(!accepted && message.contains("required"), "{message}");
         }
     }
-    expiries
 }

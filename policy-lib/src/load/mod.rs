@@ -4,27 +4,32 @@
 //! # Layout
 //!
 //! - this file: [`LoadedBundle`] and the order of the checks.
+//! - [`agents`]: agents of the registry: their names, and what they hand on.
 //! - [`data`]: registry, limits and tool schemas out of `data.json`.
 //! - [`reach`]: what policies can reach, so that a decision does no more than needed.
 
+mod agents;
 mod data;
 mod reach;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use lictor_proto::call::Call;
 use lictor_proto::decide::ResponseCheck;
-use lictor_proto::decision::BundleRef;
+use lictor_proto::decision::{BundleRef, Confidentiality};
 use lictor_proto::json::Node;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::bundle::{Kind, VerifiedBundle, kind};
 use crate::cedar::{CedarEngine, CedarSource};
+use crate::delegation::Agents;
 use crate::detect::{Config as Guardrails, Detectors};
 use crate::diagnostic::{Diagnostic, Level};
 use crate::engine::{Engine, Scope};
 use crate::limits::LimitSpec;
-use crate::registry::Registry;
+use crate::registry::{AgentParty, Registry};
 use crate::rego::{RegoEngine, RegoSource};
 
 /// Whether a bundle's own times deny decisions.
@@ -45,10 +50,12 @@ pub struct LoadedBundle {
     limits: BTreeMap<String, LimitSpec>,
     detectors: Detectors,
     schemas: BTreeMap<String, ToolSchema>,
-    agent_expiry_ms: BTreeMap<String, i64>,
+    agents: agents::Agents,
     engines: Vec<Box<dyn Engine>>,
     response_check: ResponseCheck,
     reads_session: bool,
+    reads_signals: bool,
+    marks_session: bool,
     tool_digests: BTreeMap<String, String>,
     times: Times,
     warnings: Vec<Diagnostic>,
@@ -58,6 +65,12 @@ impl std::fmt::Debug for LoadedBundle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LoadedBundle").field("reference", &self.reference).finish_non_exhaustive()
     }
+}
+
+/// Whether a tool makes a session more confidential.
+fn raises_labels(registry: &Registry) -> bool {
+    let mut reads = registry.tools.values().filter_map(|tool| tool.annotations.reads);
+    reads.any(|reads| reads != Confidentiality::Public)
 }
 
 /// A tool's arguments schema, compiled.
@@ -116,12 +129,13 @@ impl LoadedBundle {
         let data_text = texts.get("data.json").map_or("{}", String::as_str);
         let raw: Value = data::parse(data_text, &mut found).unwrap_or_default();
         let data: Data = data::parse(data_text, &mut found).unwrap_or_default();
-        let registry = data::read_registry(&data.registry, data_text, &mut found);
+        let places = data::Places::of(data_text);
+        let registry = data::read_registry(&data.registry, &places, &mut found);
         data::check_limits(&data.limits, &mut found);
         let none = Registry::default();
         let known = registry.as_ref().unwrap_or(&none);
         let schemas = data::compile_schemas(known, &mut found);
-        let agent_expiry_ms = data::agent_expiries(known, &mut found);
+        let agents = agents::read(known, &places, verified.verified_at_ms(), &mut found);
         let detectors = compile_detectors(&data.guardrails, &mut found);
         let scopes = scopes(&verified);
         check_scopes(&scopes, known, &mut found);
@@ -147,13 +161,15 @@ impl LoadedBundle {
             attributes: attributes(&raw),
             response_check: reach::response_check(&texts, &data.guardrails),
             reads_session: reach::reads_session(&texts),
+            reads_signals: reach::reads_signals(&texts),
+            marks_session: reach::marks_session(&texts) || raises_labels(&registry),
             tool_digests: tool_digests(&raw),
             verified,
             registry,
             limits: data.limits,
             detectors,
             schemas,
-            agent_expiry_ms,
+            agents,
             engines,
             times,
             warnings: found,
@@ -215,6 +231,20 @@ impl LoadedBundle {
         self.reads_session
     }
 
+    /// Whether any policy may read what only the store of the decision point knows: what a session
+    /// has done, or the signals made of it.
+    #[must_use]
+    pub fn reads_state(&self) -> bool {
+        self.reads_session || self.reads_signals
+    }
+
+    /// Whether what a session did can matter to any later call: policies read it, ask people, or
+    /// label it. Where it cannot, nobody has to look at it or to keep it.
+    #[must_use]
+    pub fn uses_session(&self) -> bool {
+        self.reads_state() || self.marks_session
+    }
+
     /// Digest of a tool's whole registry entry; empty if there is none.
     #[must_use]
     pub fn tool_digest(&self, tool: &str) -> &str {
@@ -239,14 +269,22 @@ impl LoadedBundle {
         self.schemas.get(tool)
     }
 
-    /// When an agent expires, in Unix milliseconds.
+    /// The call with registry ids in the place of the names that credentials use for agents, which
+    /// stay visible as the claim [`crate::agents::PRESENTED_AS`]. Everything that a decision is
+    /// made of looks at this call; only its digest is that of the call as it came. Resolving what
+    /// is resolved changes nothing.
     #[must_use]
-    pub fn agent_expiry_ms(&self, agent: &str) -> Option<i64> {
-        self.agent_expiry_ms.get(agent).copied()
+    pub fn resolve<'a>(&self, call: &'a Call) -> Cow<'a, Call> {
+        self.agents.names.resolve(&self.registry, call)
+    }
+
+    /// The agents, as they stand at `now_ms`.
+    pub(crate) fn agents_at(&self, now_ms: i64) -> Agents<'_> {
+        Agents { registry: &self.registry, rules: &self.agents.rules, now_ms }
     }
 
     /// The registry entry `id` of `map` (`agents`, `users`, `tools`, …) as written,
-    /// without a tool's schema; empty if there is none.
+    /// without a tool's schema and with every agent's `party`; empty if there is none.
     #[must_use]
     pub fn attributes(&self, map: &'static str, id: &str) -> Map<String, Value> {
         self.attributes.get(&(map, id.to_owned())).cloned().unwrap_or_default()
@@ -355,6 +393,11 @@ fn attributes(data: &Value) -> BTreeMap<(&'static str, String), Map<String, Valu
         for (id, entry) in entries.into_iter().flatten() {
             let mut entry = entry.as_object().cloned().unwrap_or_default();
             entry.remove("input_schema");
+            if map == "agents" {
+                // Policies compare it, and what is absent compares with nothing.
+                let party = Value::from(AgentParty::default().as_str());
+                entry.entry("party").or_insert(party);
+            }
             attributes.insert((map, id.clone()), entry);
         }
     }

@@ -47,6 +47,26 @@ pub(super) fn reads_session(texts: &BTreeMap<String, String>) -> bool {
         .any(|text| text.contains("session") || wholes.iter().any(|name| takes_whole(text, name)))
 }
 
+/// Whether a policy can reach signals by name; whoever takes all facts reads the session as well.
+pub(super) fn reads_signals(texts: &BTreeMap<String, String>) -> bool {
+    policies(texts).any(|text| text.contains("signals"))
+}
+
+/// Whether a policy can ask a person, or mark the session: both must be there for later calls.
+pub(super) fn marks_session(texts: &BTreeMap<String, String>) -> bool {
+    policies(texts).any(|text| text.contains("label") || has_word(text, "ask"))
+}
+
+/// Whether `word` stands in `text`, other than as a part of another.
+fn has_word(text: &str, word: &str) -> bool {
+    let joins = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(word).any(|(at, _)| {
+        let (before, rest) = text.split_at(at);
+        let after = rest.get(word.len()..).unwrap_or_default();
+        !before.ends_with(joins) && !after.starts_with(joins)
+    })
+}
+
 /// Whether `name` is used other than to reach one of its members.
 fn takes_whole(text: &str, name: &str) -> bool {
     text.match_indices(name).any(|(at, _)| {

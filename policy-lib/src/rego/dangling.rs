@@ -40,7 +40,7 @@ const INPUT: &[(&str, &[&str])] = &[
     ("agent", PARTY),
     ("delegation.*", PARTY),
     ("action", &["name"]),
-    ("credential", &["kind", "id"]),
+    ("credential", &["kind", "id", "issuer"]),
     ("resource", &["type", "id"]),
     ("context", &["args", "source_ip", "trace_id", "protocol"]),
     ("content.*", &["origin", "pointer", "media", "text"]),
@@ -48,10 +48,21 @@ const INPUT: &[(&str, &[&str])] = &[
     ("usage", &["input_tokens", "max_output_tokens", "cost_usd_micros"]),
     (
         "facts",
-        &["subject", "agent", "resource", "session", "findings", "signals", "provenance", "time"],
+        &[
+            "subject",
+            "agent",
+            "delegation",
+            "resource",
+            "session",
+            "findings",
+            "signals",
+            "provenance",
+            "time",
+        ],
     ),
     ("facts.subject", &["attrs"]),
     ("facts.agent", &["attrs"]),
+    ("facts.delegation.*", &["attrs"]),
     ("facts.resource", &["attrs"]),
     (
         "facts.session",
@@ -59,7 +70,7 @@ const INPUT: &[(&str, &[&str])] = &[
     ),
     ("facts.session.labels", &["integrity", "confidentiality"]),
     ("facts.findings.*", &["detector", "category", "severity", "score", "content", "start", "end"]),
-    ("facts.signals", &["loop", "first_use", "rate"]),
+    ("facts.signals", &["loop", "no_progress", "first_use", "rate"]),
     ("facts.time", &["now_ms", "rfc3339"]),
 ];
 const PARTY: &[&str] = &["type", "id", "claims"];

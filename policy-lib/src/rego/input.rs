@@ -82,8 +82,8 @@ keys! {
     cost_usd_micros = "cost_usd_micros", credential = "credential", delegation = "delegation",
     detector = "detector", end = "end", executed = "executed", facts = "facts", findings = "findings",
     first_use = "first_use", handle = "handle", id = "id", input_tokens = "input_tokens",
-    integrity = "integrity", kind = "kind", labels = "labels", marks = "marks",
-    max_output_tokens = "max_output_tokens", media = "media", name = "name", now_ms = "now_ms",
+    integrity = "integrity", issuer = "issuer", kind = "kind", labels = "labels", marks = "marks",
+    max_output_tokens = "max_output_tokens", media = "media", name = "name", no_progress = "no_progress", now_ms = "now_ms",
     origin = "origin", pending = "pending", phase = "phase", pointer = "pointer", protocol = "protocol",
     provenance = "provenance", questions = "questions", rate = "rate", repeats = "loop",
     request_call_id = "request_call_id", resource = "resource", rfc3339 = "rfc3339", score = "score",
@@ -173,7 +173,11 @@ impl Keys {
             CredentialKind::Spiffe => "spiffe",
             CredentialKind::Peer => "peer",
         };
-        object([(&self.kind, Value::from(kind)), (&self.id, Value::from(credential.id.as_str()))])
+        object([
+            (&self.kind, Value::from(kind)),
+            (&self.id, Value::from(credential.id.as_str())),
+            (&self.issuer, Value::from(credential.issuer.as_str())),
+        ])
     }
 
     fn context(&self, context: &Context) -> Value {
@@ -203,12 +207,13 @@ impl Keys {
     }
 
     fn facts(&self, facts: &Facts) -> Value {
-        let attributes = |attrs| object([(&self.attrs, object_of(attrs))]);
+        let attributes = |attrs: &_| object([(&self.attrs, object_of(attrs))]);
         let provenance =
             facts.provenance.iter().map(|(k, v)| (Value::from(k.as_str()), value_from_json(v)));
         object([
             (&self.subject, attributes(&facts.subject.attrs)),
             (&self.agent, attributes(&facts.agent.attrs)),
+            (&self.delegation, list(&facts.delegation, |actor| attributes(&actor.attrs))),
             (&self.resource, attributes(&facts.resource.attrs)),
             (&self.session, self.session(&facts.session)),
             (&self.findings, list(&facts.findings, |finding| self.finding(finding))),
@@ -273,6 +278,7 @@ impl Keys {
     fn signals(&self, signals: Signals) -> Value {
         object([
             (&self.repeats, Value::from(signals.repeats)),
+            (&self.no_progress, Value::from(signals.no_progress)),
             (&self.first_use, Value::Bool(signals.first_use)),
             (&self.rate, Value::from(signals.rate)),
         ])

@@ -36,10 +36,11 @@ fn a_full_call_equals_its_lictor_json() {
     .unwrap();
     let facts: Facts = serde_json::from_str(
         r#"{"subject": {"attrs": {"a": [1, 2.5, null]}}, "agent": {"attrs": {"b": {"c": true}}},
+            "delegation": [{"attrs": {"party": "third"}}, {"attrs": {}}],
             "session": {"calls": {"s/t": 3}, "tail": ["x"], "pending": ["y"], "labels": {"integrity": "untrusted", "confidentiality": "secret"},
                         "approvals": ["p"], "spend_usd_micros": 7, "kind": "implicit", "marks": ["m"]},
             "findings": [{"detector": "secret/x", "category": "secret", "severity": "high", "score": 0.5, "content": 0, "start": 1, "end": 2}],
-            "signals": {"loop": 2, "first_use": true, "rate": 1.25}, "provenance": {"/a": {"origin": "user"}},
+            "signals": {"loop": 2, "no_progress": 1, "first_use": true, "rate": 1.25}, "provenance": {"/a": {"origin": "user"}},
             "time": {"now_ms": -5, "rfc3339": "x"}}"#,
     )
     .unwrap();
@@ -61,8 +62,8 @@ fn every_phase_and_kind_has_its_name() {
         CredentialKind::Spiffe,
         CredentialKind::Peer,
     ] {
-        let call =
-            Call { credential: Some(Credential { kind, id: "x".to_owned() }), ..Call::default() };
+        let credential = Credential { kind, id: "x".to_owned(), issuer: "https://i".to_owned() };
+        let call = Call { credential: Some(credential), ..Call::default() };
         assert_eq!(input_value(&call, &Facts::default()), by_text(&call, &Facts::default()));
     }
     for kind in

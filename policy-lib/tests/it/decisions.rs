@@ -79,6 +79,27 @@ fn broken_case_files_are_refused_with_their_place() {
 }
 
 #[test]
+fn merges_build_upon_each_other_up_to_the_bound() {
+    use lictor_policy_lib::cases::MERGE_LEVELS_MAX;
+    let levels = |count: usize| {
+        let mut text =
+            "cases:\n  - {name: n0, call: &c0 {tenant: t, call_id: c}, expect: {effect: deny}}\n"
+                .to_owned();
+        for n in 1..=count {
+            let merge = format!("&c{n} {{<<: *c{}, call_id: c{n}}}", n - 1);
+            text.push_str(&format!(
+                "  - {{name: n{n}, call: {merge}, expect: {{effect: deny}}}}\n"
+            ));
+        }
+        parse("c.yaml", &text)
+    };
+    let cases = levels(MERGE_LEVELS_MAX).unwrap();
+    let last = &cases.last().unwrap().call;
+    assert_eq!((last.tenant.as_str(), last.call_id.as_str()), ("t", "c15"));
+    assert!(levels(MERGE_LEVELS_MAX + 1).is_err());
+}
+
+#[test]
 fn what_a_tool_reads_and_where_it_comes_from_raises_the_labels() {
     let bundle = bundle(None, Times::Ignored);
     let case = cases().into_iter().next().unwrap();

@@ -4,3 +4,5 @@
 mod bundle_corpus;
 #[cfg(test)]
 mod decisions;
+#[cfg(test)]
+mod delegation;

@@ -10,6 +10,7 @@ use lictor_proto::facts::{Facts, SessionFacts, SessionKind};
 use serde_json::Value as Json;
 
 use crate::engine::Query;
+use crate::registry::AgentParty;
 
 use super::super::names::Names;
 use super::super::reads::{Cursor, Reads};
@@ -25,7 +26,7 @@ const ORIGIN_UNKNOWN: &str = "unknown";
 /// Types of the members that every action has alike.
 pub(super) const COMMON_TYPES: &str = r#"  type SessionLabels = { "integrity": String, "confidentiality": String };
   type Session = { "kind": String, "calls_here": Long, "called": Set<String>, "tail": Set<String>, "pending": Set<String>, "labels": SessionLabels, "approvals": Set<String>, "spend_usd_micros": Long, "marks": Set<String> };
-  type Signals = { "loop": Long, "first_use": Bool, "rate": decimal };
+  type Signals = { "loop": Long, "no_progress": Long, "first_use": Bool, "rate": decimal };
   type Request = { "tenant": String, "protocol": String, "source_ip"?: ipaddr };
   type Usage = { "input_tokens": Long, "max_output_tokens": Long, "cost_usd_micros": Long };
   type Time = { "now_ms": Long };
@@ -34,7 +35,7 @@ pub(super) const COMMON_TYPES: &str = r#"  type SessionLabels = { "integrity": S
 pub(super) const COMMON_TYPE_NAMES: [&str; 6] =
     ["SessionLabels", "Session", "Signals", "Request", "Usage", "Time"];
 /// The members that every action has alike.
-const COMMON_MEMBERS: &str = r#""subject"?: User, "subject_type": String, "server"?: Server, "resource_id": String, "phase": String, "executed": Bool, "session": Session, "findings": Set<String>, "finding_categories": Set<String>, "finding_severities": Set<String>, "signals": Signals, "delegation": Set<String>, "request": Request, "usage": Usage, "time": Time"#;
+const COMMON_MEMBERS: &str = r#""subject"?: User, "subject_type": String, "server"?: Server, "resource_id": String, "phase": String, "executed": Bool, "session": Session, "findings": Set<String>, "finding_categories": Set<String>, "finding_severities": Set<String>, "signals": Signals, "delegation": Set<String>, "delegation_parties": Set<String>, "request": Request, "usage": Usage, "time": Time"#;
 
 /// Appends the type of the context of an action with these arguments.
 pub(super) fn write_context(args: &Record, pointers: &[String], out: &mut String) {
@@ -130,6 +131,7 @@ impl Parts<'_> {
         });
         add("signals", &|| self.signals(facts));
         add("delegation", &|| strings(call.delegation.iter().map(|actor| &actor.id)));
+        add("delegation_parties", &|| delegation_parties(query));
         add("request", &|| self.request(call));
         add("usage", &|| usage(call));
         add("time", &|| Value::record([("now_ms", Value::from(facts.time.now_ms))], None));
@@ -174,6 +176,7 @@ impl Parts<'_> {
         let rate = self.makers.decimal(ratio_ten_thousandths(facts.signals.rate));
         let members = [
             Some(("loop", whole(facts.signals.repeats))),
+            Some(("no_progress", whole(facts.signals.no_progress))),
             Some(("first_use", Value::from(facts.signals.first_use))),
             rate.map(|rate| ("rate", rate)),
         ];
@@ -223,6 +226,14 @@ fn origins_of(origin: &Json) -> Vec<&str> {
         }
         _ => vec![ORIGIN_UNKNOWN],
     }
+}
+
+/// Whose software the actors are. One that the registry lacks is nobody's that we know.
+fn delegation_parties(query: &Query<'_>) -> Value {
+    let party = |id: &str| query.registry.agents.get(id).map(|agent| agent.party);
+    let actors = query.call.delegation.iter();
+    let parties = actors.map(|actor| party(&actor.id).unwrap_or(AgentParty::Third).as_str());
+    Value::set(parties.map(Value::from), None)
 }
 
 fn session(session: &SessionFacts, resource: &str) -> Value {

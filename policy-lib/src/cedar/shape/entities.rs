@@ -18,7 +18,7 @@ use super::types::{Builder, Makers, Record, write_record};
 const ENTITY_TYPES: [(&str, &str); 6] = [
     (
         "Agent in [Team]",
-        r#""owner": String, "team"?: Team, "status": String, "description": String, "attrs": {}"#,
+        r#""owner": String, "team"?: Team, "status": String, "description": String, "party": String, "parents"?: Set<String>, "transferable"?: Set<String>, "attrs": {}"#,
     ),
     (
         "User in [Team]",
@@ -135,8 +135,12 @@ impl Maker<'_> {
             ("owner", Value::from(entry.owner.as_str())),
             ("status", Value::from(status)),
             ("description", Value::from(entry.description.as_str())),
+            ("party", Value::from(entry.party.as_str())),
             ("attrs", self.free(&self.shapes.agents, id)),
         ];
+        let lists = [("parents", &entry.parents), ("transferable", &entry.transferable)];
+        let lists = lists.into_iter().filter_map(|(name, list)| Some((name, list.as_ref()?)));
+        attributes.extend(lists.map(|(name, list)| (name, strings(list))));
         let teams: Vec<EntityUID> = [entry.team.as_str()]
             .into_iter()
             .filter(|team| self.registry.teams.contains_key(*team))
