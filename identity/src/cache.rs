@@ -2,13 +2,15 @@
 //! everything else here together.
 //!
 //! Only verified tokens enter, so nobody without a valid token can fill it. Keys
-//! are SHA-256 digests: the tokens themselves are not kept.
+//! are SHA-256 digests: the tokens themselves are not kept. What was verified ends with the
+//! issuer's keys that verified it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::credential::Digest;
 use crate::identity::Identity;
+use crate::keyring::Keys;
 
 /// Longest that a verification is remembered, milliseconds.
 const CACHE_MAX_AGE_MS: i64 = 60_000;
@@ -19,54 +21,69 @@ const SHARDS: usize = 16;
 /// Larger tokens are verified every time, which bounds the memory used.
 const CACHED_TOKEN_MAX_BYTES: usize = 4 * 1024;
 
-struct Entry {
-    identity: Arc<Identity>,
+struct Entry<V> {
+    value: Arc<V>,
+    /// What verified it, where that can be replaced.
+    keys: Option<Arc<Keys>>,
     verified_ms: i64,
     until_ms: i64,
 }
 
-impl Entry {
+impl<V> Entry<V> {
     /// A clock that ran back makes an entry unusable rather than older checks valid.
     fn holds_at(&self, now_ms: i64) -> bool {
-        self.verified_ms <= now_ms && now_ms < self.until_ms
+        self.verified_ms <= now_ms
+            && now_ms < self.until_ms
+            && self.keys.as_ref().is_none_or(|keys| keys.hold_at(now_ms))
     }
 }
 
-type Shard = HashMap<Digest, Entry>;
+type Shard<V> = HashMap<Digest, Entry<V>>;
 
-/// Verified tokens by digest.
-#[derive(Default)]
-pub(crate) struct TokenCache {
-    shards: [Mutex<Shard>; SHARDS],
+/// What verified tokens say, by digest.
+pub(crate) struct TokenCache<V = Identity> {
+    shards: [Mutex<Shard<V>>; SHARDS],
 }
 
-impl TokenCache {
-    fn shard(&self, digest: &Digest) -> Option<MutexGuard<'_, Shard>> {
+impl<V> Default for TokenCache<V> {
+    fn default() -> Self {
+        Self { shards: std::array::from_fn(|_| Mutex::default()) }
+    }
+}
+
+/// A token that was just verified.
+pub(crate) struct Token {
+    pub(crate) digest: Digest,
+    pub(crate) bytes: usize,
+    pub(crate) expires_ms: Option<i64>,
+}
+
+impl<V> TokenCache<V> {
+    fn shard(&self, digest: &Digest) -> Option<MutexGuard<'_, Shard<V>>> {
         let index = usize::from(*digest.first()?) % SHARDS;
         // A panic between two map operations leaves the map whole.
         Some(self.shards.get(index)?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) fn get(&self, digest: &Digest, now_ms: i64) -> Option<Arc<Identity>> {
+    pub(crate) fn get(&self, digest: &Digest, now_ms: i64) -> Option<Arc<V>> {
         let shard = self.shard(digest)?;
         let entry = shard.get(digest).filter(|entry| entry.holds_at(now_ms))?;
-        Some(Arc::clone(&entry.identity))
+        Some(Arc::clone(&entry.value))
     }
 
-    /// Remembers a token of `token_bytes` until it expires, at most [`CACHE_MAX_AGE_MS`].
-    pub(crate) fn put(
-        &self,
-        digest: Digest,
-        token_bytes: usize,
-        identity: Arc<Identity>,
-        now_ms: i64,
-    ) {
-        if token_bytes > CACHED_TOKEN_MAX_BYTES {
+    /// Remembers what a token says until it expires, at most [`CACHE_MAX_AGE_MS`], and no longer
+    /// than `keys` hold.
+    pub(crate) fn put_signed(&self, token: &Token, value: Arc<V>, keys: Arc<Keys>, now_ms: i64) {
+        self.remember(token, value, Some(keys), now_ms);
+    }
+
+    fn remember(&self, token: &Token, value: Arc<V>, keys: Option<Arc<Keys>>, now_ms: i64) {
+        if token.bytes > CACHED_TOKEN_MAX_BYTES {
             return;
         }
         let age_end_ms = now_ms.saturating_add(CACHE_MAX_AGE_MS);
-        let until_ms = identity.expires_ms.map_or(age_end_ms, |end| end.min(age_end_ms));
-        let Some(mut shard) = self.shard(&digest) else {
+        let until_ms = token.expires_ms.map_or(age_end_ms, |end| end.min(age_end_ms));
+        let Some(mut shard) = self.shard(&token.digest) else {
             return;
         };
         if shard.len() >= SHARD_MAX_ENTRIES {
@@ -75,7 +92,7 @@ impl TokenCache {
         if shard.len() >= SHARD_MAX_ENTRIES {
             shard.clear();
         }
-        shard.insert(digest, Entry { identity, verified_ms: now_ms, until_ms });
+        shard.insert(token.digest, Entry { value, keys, verified_ms: now_ms, until_ms });
     }
 
     #[cfg(test)]
@@ -84,10 +101,20 @@ impl TokenCache {
     }
 }
 
+impl TokenCache<Identity> {
+    /// Remembers a credential of `bytes` until it expires, at most [`CACHE_MAX_AGE_MS`].
+    pub(crate) fn put(&self, digest: Digest, bytes: usize, identity: Arc<Identity>, now_ms: i64) {
+        let expires_ms = identity.expires_ms;
+        self.remember(&Token { digest, bytes, expires_ms }, identity, None, now_ms);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::credential::{credential, digest_of};
+    use crate::jwks::Jwks;
+    use crate::keyring::KeyRing;
     use lictor_proto::call::CredentialKind;
 
     fn identity(expires_ms: Option<i64>) -> Arc<Identity> {
@@ -100,6 +127,25 @@ mod tests {
             expires_ms,
             roles: Vec::new(),
         })
+    }
+
+    fn jwks(kid: &str) -> Jwks {
+        let key =
+            r#""kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo""#;
+        Jwks::parse(format!("{{\"keys\":[{{{key},\"kid\":\"{kid}\"}}]}}").as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn an_entry_ends_with_the_keys_that_verified_it() {
+        let (cache, ring) = (TokenCache::<Identity>::default(), KeyRing::empty());
+        ring.replace(Arc::new(jwks("a")), Some(2_000));
+        let key = digest_of("a");
+        let token = Token { digest: key, bytes: 100, expires_ms: None };
+        cache.put_signed(&token, identity(None), ring.at(0, "i").unwrap(), 1_000);
+        assert!(cache.get(&key, 1_999).is_some());
+        assert!(cache.get(&key, 2_000).is_none());
+        ring.replace(Arc::new(jwks("b")), Some(2_000));
+        assert!(cache.get(&key, 1_000).is_none());
     }
 
     #[test]

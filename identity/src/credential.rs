@@ -16,7 +16,7 @@ pub(crate) fn digest_of(text: &str) -> Digest {
 }
 
 /// `sha256:<32 hex digits>` over the parts, each preceded by its length so that
-/// no two lists of parts run together.
+/// no two lists of parts run together. Nobody but our own files vouches for it.
 pub(crate) fn credential(kind: CredentialKind, parts: &[&[u8]]) -> Credential {
     let mut hash = Sha256::new();
     hash.update(CREDENTIAL_DOMAIN);
@@ -26,7 +26,12 @@ pub(crate) fn credential(kind: CredentialKind, parts: &[&[u8]]) -> Credential {
     }
     let digest = hash.finalize();
     let kept: Vec<u8> = digest.iter().take(CREDENTIAL_ID_BYTES).copied().collect();
-    Credential { kind, id: format!("sha256:{}", hex::encode(kept)) }
+    Credential { kind, id: format!("sha256:{}", hex::encode(kept)), issuer: String::new() }
+}
+
+/// As [`credential`], for one that `issuer` vouches for.
+pub(crate) fn issued(kind: CredentialKind, issuer: &str, parts: &[&[u8]]) -> Credential {
+    Credential { issuer: issuer.to_owned(), ..credential(kind, parts) }
 }
 
 #[cfg(test)]

@@ -133,7 +133,8 @@ impl PeerRoles {
     pub(crate) fn identity(&self, uid: u32, tenant: &str) -> Option<Identity> {
         let roles = self.roles.get(&uid)?;
         // A user id is no secret and says more than its digest.
-        let credential = Credential { kind: CredentialKind::Peer, id: format!("uid:{uid}") };
+        let id = format!("uid:{uid}");
+        let credential = Credential { kind: CredentialKind::Peer, id, issuer: String::new() };
         Some(nobody(tenant, credential, roles))
     }
 }

@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signature, VerifyingKey};
 use lictor_proto::json::{Node, scan};
+use sha2::{Digest as _, Sha256};
 
 use crate::error::shown;
 
@@ -23,6 +24,10 @@ pub const RSA_MIN_BITS: usize = 2048;
 pub const RSA_MAX_BITS: usize = 8192;
 /// Smallest RSA public exponent; smaller ones have a history of forgeries.
 const RSA_MIN_EXPONENT: u64 = 65_537;
+/// The `use` of keys for signatures of any kind.
+const USE_SIG: &str = "sig";
+/// The `use` of keys for the signatures of SPIFFE documents.
+const USE_SVID: &str = "jwt-svid";
 
 /// A signature algorithm that may be believed. Symmetric algorithms and `none`
 /// are not in the list, so no configuration can allow them.
@@ -138,11 +143,15 @@ pub enum JwksError {
 #[derive(Debug, Clone)]
 pub struct Jwks {
     keys: Vec<Key>,
+    /// SHA-256 of the document.
+    digest: [u8; 32],
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Key {
     pub(crate) kid: Option<String>,
+    /// For SPIFFE documents only (`use` is `jwt-svid`).
+    svid: bool,
     /// What the key may verify: its kind, narrowed by its own `alg`.
     verifiers: Vec<(Algorithm, Verifier)>,
 }
@@ -181,25 +190,48 @@ impl Jwks {
             }
             keys.push(key);
         }
-        if keys.is_empty() { Err(JwksError::NoneUsable) } else { Ok(Self { keys }) }
-    }
-
-    pub(crate) fn by_kid(&self, kid: &str) -> Option<&Key> {
-        self.keys.iter().find(|key| key.kid.as_deref() == Some(kid))
-    }
-
-    /// The only key of the set.
-    pub(crate) fn single(&self) -> Option<&Key> {
-        match self.keys.as_slice() {
-            [key] => Some(key),
-            _ => None,
+        if keys.is_empty() {
+            return Err(JwksError::NoneUsable);
         }
+        Ok(Self { keys, digest: Sha256::digest(bytes).into() })
+    }
+
+    /// The names of its keys, in their order and fit for a log.
+    #[must_use]
+    pub fn key_ids(&self) -> Vec<String> {
+        self.keys.iter().filter_map(|key| key.kid.as_deref().map(shown)).collect()
+    }
+
+    /// Tells one document from another.
+    pub(crate) fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
+    /// The key of that name for tokens that are no SPIFFE documents.
+    #[cfg(test)]
+    pub(crate) fn by_kid(&self, kid: &str) -> Option<&Key> {
+        self.named(kid, false)
+    }
+
+    /// The key of that name for tokens that are SPIFFE documents (`svid`), or are not.
+    pub(crate) fn named(&self, kid: &str, svid: bool) -> Option<&Key> {
+        self.of_kind(svid).find(|key| key.kid.as_deref() == Some(kid))
+    }
+
+    /// The only key of the set for tokens that are SPIFFE documents (`svid`), or are not.
+    pub(crate) fn single(&self, svid: bool) -> Option<&Key> {
+        let mut keys = self.of_kind(svid);
+        keys.next().filter(|_| keys.next().is_none())
+    }
+
+    fn of_kind(&self, svid: bool) -> impl Iterator<Item = &Key> {
+        self.keys.iter().filter(move |key| svid || !key.svid)
     }
 }
 
 impl Key {
     /// `None`: not a signature key of a kind that is read.
-    fn read(entry: &Node) -> Result<Option<Self>, &'static str> {
+    pub(crate) fn read(entry: &Node) -> Result<Option<Self>, &'static str> {
         if !entry.is_object() {
             return Err("it is not an object");
         }
@@ -220,7 +252,8 @@ impl Key {
             let alg = alg.as_str().and_then(Algorithm::from_name);
             verifiers.retain(|(own, _)| Some(*own) == alg);
         }
-        Ok(Some(Self { kid, verifiers }).filter(|key| !key.verifiers.is_empty()))
+        let svid = entry.get("use").and_then(Node::as_str) == Some(USE_SVID);
+        Ok(Some(Self { kid, svid, verifiers }).filter(|key| !key.verifiers.is_empty()))
     }
 
     /// Whether the key can have made signatures of `alg`.
@@ -240,7 +273,9 @@ impl Key {
 
 /// `use` and `key_ops` allow verification, or are absent.
 fn for_signatures(entry: &Node) -> bool {
-    let by_use = entry.get("use").is_none_or(|value| value.as_str() == Some("sig"));
+    let by_use = entry
+        .get("use")
+        .is_none_or(|value| value.as_str().is_some_and(|name| [USE_SIG, USE_SVID].contains(&name)));
     let by_ops = entry
         .get("key_ops")
         .is_none_or(|ops| ops.items().iter().any(|op| op.as_str() == Some("verify")));

@@ -50,7 +50,7 @@ fn keys_for_other_ends_are_passed_over() {
     }
     let mut all = other.to_vec();
     all.push(ED);
-    assert!(parse(&all).unwrap().single().is_some());
+    assert!(parse(&all).unwrap().single(false).is_some());
 }
 
 #[test]
@@ -110,4 +110,16 @@ fn names_of_algorithms_are_exact() {
     for name in ["none", "None", "HS256", "eddsa", "es256", "ES256K", "RSA1_5", ""] {
         assert_eq!(Algorithm::from_name(name), None, "{name}");
     }
+}
+
+#[test]
+fn keys_for_spiffe_documents_sign_nothing_else() {
+    let svid = ED.replace("}", r#","use":"jwt-svid"}"#);
+    let jwks = parse(&[&svid]).unwrap();
+    assert!(jwks.named("a", true).is_some() && jwks.single(true).is_some());
+    assert!(jwks.by_kid("a").is_none() && jwks.single(false).is_none());
+    let both = parse(&[&svid, &ED.replace("\"a\"", "\"b\"")]).unwrap();
+    assert!(both.single(true).is_none() && both.single(false).is_some());
+    let x509 = ED.replace("}", r#","use":"x509-svid"}"#);
+    assert_eq!(parse(&[&x509]).unwrap_err(), JwksError::NoneUsable);
 }

@@ -33,17 +33,20 @@ pub enum Purpose {
     Approval,
     /// Salts the hashes of provenance.
     Provenance,
+    /// Signs lists of revocations.
+    Revocation,
 }
 
 impl Purpose {
     /// All purposes.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Bundle,
         Self::Audit,
         Self::Assertion,
         Self::Session,
         Self::Approval,
         Self::Provenance,
+        Self::Revocation,
     ];
 
     /// The name on the command line and of the files.
@@ -56,6 +59,7 @@ impl Purpose {
             Self::Session => "session",
             Self::Approval => "approval",
             Self::Provenance => "provenance",
+            Self::Revocation => "revocation",
         }
     }
 
@@ -106,9 +110,20 @@ pub enum KeyError {
         /// Where it came from.
         from: String,
     },
+    /// Not a private key of a kind that signs tokens.
+    #[error(
+        "{from} is neither an Ed25519 nor a P-256 private key in PKCS#8 PEM (`BEGIN PRIVATE KEY`): make one with `lictor keys new assertion`"
+    )]
+    NotTokenKey {
+        /// Where it came from.
+        from: String,
+    },
     /// The encoder refused.
     #[error("the key could not be written as PEM")]
     Encode,
+    /// The library refused.
+    #[error("the key did not sign")]
+    Sign,
 }
 
 /// A new key as text.
@@ -180,7 +195,12 @@ pub fn generate(purpose: Purpose) -> Result<KeyPair, KeyError> {
 /// 32 bytes.
 #[must_use]
 pub fn key_id(key: &VerifyingKey) -> String {
-    let digest = Sha256::digest(key.as_bytes());
+    id_of(key.as_bytes())
+}
+
+/// The short name of a public key with these bytes.
+pub(crate) fn id_of(public: &[u8]) -> String {
+    let digest = Sha256::digest(public);
     let kept: Vec<u8> = digest.iter().take(KEY_ID_BYTES).copied().collect();
     hex::encode(kept)
 }

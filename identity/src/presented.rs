@@ -5,7 +5,7 @@ use std::fmt;
 use crate::certificate::ClientCertificate;
 
 /// Everything by which a caller proves itself, as it came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Presented<'a> {
     /// A signed token, an API key (also from `x-api-key`), or a door token.
     pub token: Option<Token<'a>>,
@@ -59,6 +59,20 @@ pub struct Dpop<'a> {
 impl fmt::Debug for Dpop<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Dpop({} {}, <{} bytes>)", self.method, self.url, self.proof.len())
+    }
+}
+
+impl fmt::Debug for Presented<'_> {
+    /// Secrets are counted and not shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let transaction = self.transaction.map(|text| format!("<{} bytes>", text.len()));
+        f.debug_struct("Presented")
+            .field("token", &self.token)
+            .field("dpop", &self.dpop)
+            .field("certificate", &self.certificate)
+            .field("peer", &self.peer)
+            .field("transaction", &transaction)
+            .finish()
     }
 }
 
@@ -123,7 +137,9 @@ mod tests {
 
     #[test]
     fn debug_hides_the_secret() {
-        let shown = format!("{:?}", Presented::bearer("hunter2"));
+        let secret = Some("hunter2");
+        let presented = Presented { transaction: secret, ..Presented::bearer("hunter2") };
+        let shown = format!("{presented:?}");
         assert!(shown.contains("<7 bytes>") && !shown.contains("hunter2"), "{shown}");
     }
 }

@@ -15,6 +15,12 @@ impl Secret {
     }
 }
 
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+}
+
 impl Deref for Secret {
     type Target = str;
 
@@ -35,7 +41,7 @@ mod tests {
 
     #[test]
     fn debug_shows_the_size_only() {
-        let secret = Secret::new(Zeroizing::new("hunter2".to_owned()));
+        let secret = Secret::from("hunter2".to_owned());
         assert_eq!(format!("{secret:?}"), "Secret(<7 bytes>)");
         assert_eq!(&*secret, "hunter2");
     }

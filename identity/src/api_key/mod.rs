@@ -5,12 +5,15 @@
 //! - `text`: the form `lictor_<64 hex digits>_<8 hex digits>`.
 //! - [`record`]: what is stored about one key.
 //! - [`store`]: the file of all keys.
+//! - [`shared`]: the store that is in effect, replaced while requests run.
 
 pub mod record;
+pub mod shared;
 pub mod store;
 pub(crate) mod text;
 
 pub use record::{ApiKeyRecord, IssueRequest, PartyRef};
+pub use shared::ApiKeys;
 pub use store::ApiKeyStore;
 
 /// Why keys could not be read, issued or revoked.

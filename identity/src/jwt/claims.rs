@@ -1,18 +1,35 @@
-//! Issuer, audience and times.
+//! Issuer, audience, times, and what an issuer's tokens must say.
 
 use lictor_proto::json::{Node, Value};
 
 use super::id_text;
-use crate::error::AuthError;
+use crate::error::{AuthError, shown};
+use crate::settings::{IssuerSettings, RequiredClaim};
 
 /// By how much the issuer's clock may be ahead of ours for `nbf` and `iat`,
 /// milliseconds. `exp` has no leeway.
-pub(super) const CLOCK_LEEWAY_MS: i64 = 30_000;
+pub(crate) const CLOCK_LEEWAY_MS: i64 = 30_000;
 /// Latest time that is believed: the year 9999. More is likely milliseconds.
 const NUMERIC_DATE_MAX_S: u64 = 253_402_300_799;
+/// The member of a subject's claims that holds the payload of a transaction token. An access
+/// token cannot have it: policy would take it for one.
+pub(crate) const TXN_CLAIM: &str = "txn_token";
 /// Claims with a meaning here; a name that differs from one only by case is refused.
-const KNOWN: [&str; 11] =
-    ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "act", "client_id", "azp", "cnf"];
+const KNOWN: [&str; 13] = [
+    "iss",
+    "sub",
+    "aud",
+    "exp",
+    "nbf",
+    "iat",
+    "jti",
+    "act",
+    "may_act",
+    "client_id",
+    "azp",
+    "cnf",
+    TXN_CLAIM,
+];
 
 pub(super) fn refuse_variants(payload: &Node) -> Result<(), AuthError> {
     match payload.case_variant_of(&KNOWN) {
@@ -23,17 +40,33 @@ pub(super) fn refuse_variants(payload: &Node) -> Result<(), AuthError> {
     }
 }
 
+/// Refuses a claim that stands for a transaction token which nobody verified.
+pub(super) fn refuse_reserved(payload: &Node) -> Result<(), AuthError> {
+    match payload.get(TXN_CLAIM) {
+        Some(_) => {
+            let why = "it is kept for verified transaction tokens, which come in `Txn-Token`";
+            Err(AuthError::claim_invalid(TXN_CLAIM, why))
+        }
+        None => Ok(()),
+    }
+}
+
 /// A claim that must be a text if it is there.
 pub(super) fn text<'a>(payload: &'a Node, name: &str) -> Result<Option<&'a str>, AuthError> {
     payload.get(name).map(|node| id_text(node, name)).transpose()
 }
 
-/// A token bound to a key (DPoP, mutual TLS) must not work without that key.
-pub(super) fn refuse_bound(payload: &Node) -> Result<(), AuthError> {
-    if payload.get("cnf").is_some() { Err(AuthError::TokenBound) } else { Ok(()) }
+/// Claims that must be there, with any value.
+pub(super) fn require(payload: &Node, names: &[&str]) -> Result<(), AuthError> {
+    match names.iter().find(|name| payload.get(name).is_none()) {
+        Some(name) => Err(AuthError::claim_missing(name)),
+        None => Ok(()),
+    }
 }
 
-pub(super) fn check_audience(payload: &Node, ours: &[String]) -> Result<(), AuthError> {
+/// Checks that `aud` names one of ours; and nobody else, unless the issuer may do that: whoever
+/// else a token is for could use it here.
+pub(super) fn check_audience(payload: &Node, issuer: &IssuerSettings) -> Result<(), AuthError> {
     let aud = payload.get("aud").ok_or_else(|| AuthError::claim_missing("aud"))?;
     let single = std::slice::from_ref(aud);
     let list = match &aud.value {
@@ -45,13 +78,21 @@ pub(super) fn check_audience(payload: &Node, ours: &[String]) -> Result<(), Auth
         let name = item.as_str().ok_or_else(|| {
             AuthError::claim_invalid("aud", "it must be a string or a list of strings")
         })?;
-        found |= ours.iter().any(|own| own == name);
+        found |= issuer.aud.iter().any(|own| own == name);
     }
-    if found { Ok(()) } else { Err(AuthError::AudienceWrong) }
+    match list.len() {
+        _ if !found => Err(AuthError::AudienceWrong),
+        2.. if !issuer.several_audiences => Err(AuthError::AudienceNotSingle),
+        _ => Ok(()),
+    }
 }
 
 /// Checks `exp`, `nbf` and `iat`; gives the expiry in unix milliseconds.
-pub(super) fn check_times(payload: &Node, now_ms: i64) -> Result<i64, AuthError> {
+pub(super) fn check_times(
+    payload: &Node,
+    max_lifetime_s: Option<u32>,
+    now_ms: i64,
+) -> Result<i64, AuthError> {
     let expires_ms = time_ms(payload, "exp")?.ok_or_else(|| AuthError::claim_missing("exp"))?;
     let latest_ms = now_ms.saturating_add(CLOCK_LEEWAY_MS);
     for name in ["nbf", "iat"] {
@@ -59,7 +100,17 @@ pub(super) fn check_times(payload: &Node, now_ms: i64) -> Result<i64, AuthError>
             return Err(AuthError::TokenNotYetValid);
         }
     }
-    if now_ms >= expires_ms { Err(AuthError::TokenExpired) } else { Ok(expires_ms) }
+    if now_ms >= expires_ms {
+        return Err(AuthError::TokenExpired);
+    }
+    if let Some(max) = max_lifetime_s {
+        let issued_ms = time_ms(payload, "iat")?.ok_or_else(|| AuthError::claim_missing("iat"))?;
+        let seconds = u64::try_from(expires_ms.saturating_sub(issued_ms) / 1_000).unwrap_or(0);
+        if seconds > u64::from(max) {
+            return Err(AuthError::LifetimeTooLong { seconds, max });
+        }
+    }
+    Ok(expires_ms)
 }
 
 /// Whole seconds only: readers disagree about fractions.
@@ -78,43 +129,40 @@ fn time_ms(payload: &Node, name: &str) -> Result<Option<i64>, AuthError> {
     ms.map(Some).ok_or_else(invalid)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use lictor_proto::json::scan;
-
-    fn times(payload: &str, now_ms: i64) -> Result<i64, &'static str> {
-        check_times(&scan(payload.as_bytes()).unwrap(), now_ms).map_err(|error| error.id())
-    }
-
-    #[test]
-    fn times_end_where_they_say() {
-        assert_eq!(times(r#"{"exp":10}"#, 9_999), Ok(10_000));
-        assert_eq!(times(r#"{"exp":10}"#, 10_000), Err("token_expired"));
-        for claim in ["nbf", "iat"] {
-            let payload = format!("{{\"exp\":1000,\"{claim}\":100}}");
-            assert!(times(&payload, 100_000 - CLOCK_LEEWAY_MS).is_ok());
-            assert_eq!(times(&payload, 100_000 - CLOCK_LEEWAY_MS - 1), Err("token_not_yet_valid"));
+/// Checks what the issuer's configuration wants of its tokens.
+pub(super) fn check_required(payload: &Node, wanted: &[RequiredClaim]) -> Result<(), AuthError> {
+    for claim in wanted {
+        let found = payload.get(&claim.name);
+        let found = found.ok_or_else(|| AuthError::claim_missing(&claim.name))?;
+        if !claim.accepted.is_empty() && !says_one_of(found, claim) {
+            return Err(AuthError::ClaimRefused { claim: shown(&claim.name) });
         }
-        let last = NUMERIC_DATE_MAX_S;
-        assert!(times(&format!("{{\"exp\":{last}}}"), 0).is_ok());
-        assert_eq!(times(&format!("{{\"exp\":{}}}", last + 1), 0), Err("claim_invalid"));
-        assert!(times(r#"{"exp":10}"#, i64::MAX).is_err());
-        assert!(times(r#"{"exp":10}"#, i64::MIN).is_ok());
     }
+    Ok(())
+}
 
-    #[test]
-    fn one_of_several_audiences_is_enough() {
-        let ours = ["a".to_owned(), "b".to_owned()];
-        let check = |payload: &str| {
-            check_audience(&scan(payload.as_bytes()).unwrap(), &ours).map_err(|error| error.id())
-        };
-        assert_eq!(check(r#"{"aud":"b"}"#), Ok(()));
-        assert_eq!(check(r#"{"aud":["x","a"]}"#), Ok(()));
-        assert_eq!(check(r#"{"aud":["x","A"]}"#), Err("audience_wrong"));
-        assert_eq!(check(r#"{"aud":[]}"#), Err("audience_wrong"));
-        assert_eq!(check(r#"{"aud":["a",1]}"#), Err("claim_invalid"));
-        assert_eq!(check(r#"{"aud":null}"#), Err("claim_invalid"));
-        assert_eq!(check("{}"), Err("claim_missing"));
+/// A text that is accepted, or a list that has one; of `scope` the words count (RFC 8693, 4.2).
+fn says_one_of(found: &Node, claim: &RequiredClaim) -> bool {
+    let accepts = |text: &str| claim.accepted.iter().any(|accepted| accepted == text);
+    match found.as_str() {
+        Some(text) if claim.name == "scope" => text.split(' ').any(accepts),
+        Some(text) => accepts(text),
+        None => found.items().iter().filter_map(Node::as_str).any(accepts),
     }
 }
+
+/// The tenant that the token names, where its issuer may speak for that one.
+pub(super) fn tenant(payload: &Node, issuer: &IssuerSettings) -> Result<Option<String>, AuthError> {
+    let Some(claim) = &issuer.claims.tenant else {
+        return Ok(None);
+    };
+    let named = text(payload, claim)?.ok_or_else(|| AuthError::claim_missing(claim))?;
+    match issuer.tenants.iter().find(|tenant| *tenant == named) {
+        Some(tenant) => Ok(Some(tenant.clone())),
+        None => Err(AuthError::TenantRefused { tenant: shown(named) }),
+    }
+}
+
+#[cfg(test)]
+#[path = "claims_tests.rs"]
+mod tests;

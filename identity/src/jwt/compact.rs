@@ -7,16 +7,16 @@ use lictor_proto::json::{Node, scan};
 use crate::error::AuthError;
 
 /// A token taken apart; nothing in it is believed yet.
-pub(super) struct Compact<'a> {
+pub(crate) struct Compact<'a> {
     /// `header.payload`, the bytes that are signed.
-    pub(super) signed: &'a str,
-    pub(super) header: Node,
-    pub(super) payload: Node,
-    pub(super) signature: Vec<u8>,
+    pub(crate) signed: &'a str,
+    pub(crate) header: Node,
+    pub(crate) payload: Node,
+    pub(crate) signature: Vec<u8>,
 }
 
 impl<'a> Compact<'a> {
-    pub(super) fn parse(token: &'a str) -> Result<Self, AuthError> {
+    pub(crate) fn parse(token: &'a str) -> Result<Self, AuthError> {
         let shape = || malformed("token", "it must be three parts with two dots between them");
         let (signed, signature) = token.rsplit_once('.').ok_or_else(shape)?;
         let (header, payload) = signed.split_once('.').ok_or_else(shape)?;

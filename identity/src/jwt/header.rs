@@ -9,7 +9,7 @@ use crate::jwks::Algorithm;
 
 /// Members by which a token would bring its own key, or change how it is read.
 /// Unknown members are ignored (RFC 7515); these are refused.
-const REFUSED: [&str; 8] = ["jwk", "jku", "x5u", "x5c", "crit", "b64", "enc", "zip"];
+const REFUSED: [&str; 9] = ["jwk", "jku", "x5u", "x5c", "crit", "b64", "enc", "zip", "cty"];
 /// Members that are read.
 const READ: [&str; 3] = ["alg", "kid", "typ"];
 
@@ -17,6 +17,8 @@ const READ: [&str; 3] = ["alg", "kid", "typ"];
 pub(super) struct Header {
     pub(super) algorithm: Algorithm,
     pub(super) kid: Option<String>,
+    /// A media type in lower case and without `application/`.
+    typ: Option<String>,
 }
 
 impl Header {
@@ -32,12 +34,22 @@ impl Header {
             return Err(AuthError::HeaderRefused { name: shown(name) });
         }
         let algorithm = algorithm(node)?;
-        check_type(node)?;
+        let typ = node.get("typ").map(media_type);
         let kid = match node.get("kid") {
             None => None,
             Some(kid) => Some(id_text(kid, "kid")?.to_owned()),
         };
-        Ok(Self { algorithm, kid })
+        Ok(Self { algorithm, kid, typ })
+    }
+
+    /// Keeps tokens that were made for other ends out. `None` stands for a header without `typ`.
+    pub(super) fn check_type(&self, accepted: &[Option<&str>]) -> Result<(), AuthError> {
+        if accepted.contains(&self.typ.as_deref()) {
+            return Ok(());
+        }
+        let typ = shown(self.typ.as_deref().unwrap_or_default());
+        let wanted = accepted.iter().flatten().next_back().copied().unwrap_or_default();
+        Err(AuthError::TypeRefused { typ, wanted: wanted.to_owned() })
     }
 }
 
@@ -49,16 +61,8 @@ fn algorithm(node: &Node) -> Result<Algorithm, AuthError> {
     Algorithm::from_name(name).ok_or_else(|| AuthError::AlgorithmRefused { alg: shown(name) })
 }
 
-/// Absent, `JWT` or `at+jwt`; a media type, so case does not matter and
-/// `application/` may precede it. Keeps tokens made for other ends out.
-fn check_type(node: &Node) -> Result<(), AuthError> {
-    let Some(typ) = node.get("typ") else {
-        return Ok(());
-    };
-    let text = typ.as_str().unwrap_or_default();
-    let lower = text.to_ascii_lowercase();
-    match lower.strip_prefix("application/").unwrap_or(&lower) {
-        "jwt" | "at+jwt" => Ok(()),
-        _ => Err(AuthError::TypeRefused { typ: shown(text) }),
-    }
+/// Case does not matter in a media type, and `application/` may precede it.
+fn media_type(typ: &Node) -> String {
+    let lower = typ.as_str().unwrap_or_default().to_ascii_lowercase();
+    lower.strip_prefix("application/").unwrap_or(&lower).to_owned()
 }

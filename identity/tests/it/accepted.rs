@@ -161,7 +161,7 @@ fn tokens_of_another_library_are_accepted() {
     let key = jsonwebtoken::EncodingKey::from_ed_pem(pair.private_pem.as_bytes()).unwrap();
     let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::EdDSA);
     header.kid = Some("ed-1".to_owned());
-    let claims = json!({"iss": ISS, "aud": ["x", AUD], "sub": "alice", "exp": NOW_S + 1});
+    let claims = json!({"iss": ISS, "aud": [AUD], "sub": "alice", "exp": NOW_S + 1});
     let token = jsonwebtoken::encode(&header, &claims, &key).unwrap();
     let identity = authenticator().authenticate(Presented::bearer(&token), NOW_MS).unwrap();
     assert_eq!(identity.subject.unwrap().id, "alice");
@@ -182,7 +182,8 @@ fn an_api_key_speaks_for_its_record() {
     };
     let (key, record) = store.issue(&request, NOW_MS, [9; 32]).unwrap();
     let with_keys = |store: ApiKeyStore| {
-        Authenticator::new(Settings { api_keys: Some(store), ..Settings::default() }).unwrap()
+        Authenticator::new(Settings { api_keys: Some(store.into()), ..Settings::default() })
+            .unwrap()
     };
     let authenticator = with_keys(store.clone());
     let ask = |authenticator: &Authenticator, key: &str, now_ms: i64| {
@@ -193,6 +194,7 @@ fn an_api_key_speaks_for_its_record() {
     assert_eq!(identity.subject.as_ref().unwrap().id, "bob@example.com");
     assert_eq!(identity.agent.as_ref().unwrap().id, "console");
     assert_eq!(identity.credential, record.credential());
+    assert_eq!(identity.credential.issuer, "", "our own file vouches for it");
     assert!(identity.has(Role::Approver) && !identity.has(Role::Operator));
     assert!(!format!("{identity:?}").contains(&*key));
     assert_eq!(ask(&authenticator, &key, NOW_MS + 1).err(), Some("api_key_expired"));

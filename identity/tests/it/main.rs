@@ -4,10 +4,14 @@
 //!
 //! - [`forge`]: issuers with real keys, and tokens that no library would make.
 //! - [`hostile`]: every way to be refused, each with its reason id.
-//! - [`accepted`]: what a good credential says.
+//! - [`accepted`]: what a good credential says; [`bound`]: one that needs another beside it.
 //! - [`random`]: nothing panics, and no changed token is believed.
 //! - [`assertion`]: our own tokens, read by other people's code.
+//! - [`grants`]: tokens that we ask other servers for.
 //! - [`files`]: keys and tokens on disk.
+//! - [`remote`]: keys of issuers on the network, and files that change.
+//! - [`pki`]: authorities and certificates, right and wrong; [`certificates`]: whom they name;
+//!   [`encrypted`]: connections that are taken with them.
 
 #![expect(
     clippy::unwrap_used,
@@ -19,7 +23,13 @@
 
 mod accepted;
 mod assertion;
+mod bound;
+mod certificates;
+mod encrypted;
 mod files;
 mod forge;
+mod grants;
 mod hostile;
+mod pki;
 mod random;
+mod remote;
