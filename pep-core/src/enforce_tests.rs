@@ -29,7 +29,11 @@ fn identity() -> Arc<Identity> {
         subject: None,
         agent: None,
         delegation: Vec::new(),
-        credential: Credential { kind: CredentialKind::ApiKey, id: "k".into() },
+        credential: Credential {
+            kind: CredentialKind::ApiKey,
+            id: "k".into(),
+            issuer: String::new(),
+        },
         expires_ms: None,
         roles: Default::default(),
     })

@@ -2,11 +2,11 @@
 
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName,
-    HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RETRY_AFTER, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use lictor_proto::decision::{LimitState, Obligation, ObligationKind};
+use lictor_proto::decision::{Obligation, ObligationKind};
 
+use crate::rate_limit::add_retry_after;
 use crate::refusal::Refusal;
 
 /// The session handle, both ways.
@@ -14,8 +14,8 @@ pub const LICTOR_SESSION: HeaderName = HeaderName::from_static("lictor-session")
 /// Names the call in answers, for finding it in the audit log.
 pub const LICTOR_CALL_ID: HeaderName = HeaderName::from_static("lictor-call-id");
 
-/// How much room the limits have.
-pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+/// The nonce that the next proof of possession must carry.
+pub const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// Headers that concern one connection only (RFC 9110, 7.6.1), or that a proxy makes anew.
 const HOP_BY_HOP: [HeaderName; 12] = [
@@ -96,29 +96,18 @@ fn reserved(name: &HeaderName) -> bool {
     HOP_BY_HOP.contains(name) || CREDENTIALS.contains(name)
 }
 
-/// Adds `Retry-After` (whole seconds, rounded up) and `RateLimit` for the limits of a refusal.
-pub fn add_limits(headers: &mut HeaderMap, refusal: &Refusal) {
-    if refusal.retry_after_ms() > 0 {
-        let seconds = refusal.retry_after_ms().div_ceil(1000);
-        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    if let Some(value) = rate_limit(refusal.limits()) {
-        headers.insert(RATE_LIMIT, value);
+/// Adds `DPoP-Nonce` where a refused caller needs one.
+pub fn add_nonce(headers: &mut HeaderMap, refusal: &Refusal) {
+    let nonce = refusal.challenge().nonce().and_then(|nonce| HeaderValue::from_str(nonce).ok());
+    if let Some(nonce) = nonce {
+        headers.insert(DPOP_NONCE, nonce);
     }
 }
 
-/// The value of `RateLimit`: `"id";r=<remaining>;t=<seconds>` for each limit.
-#[must_use]
-pub fn rate_limit(limits: &[LimitState]) -> Option<HeaderValue> {
-    let items: Vec<String> = limits
-        .iter()
-        .filter(|limit| limit.id.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\'))
-        .map(|limit| {
-            let seconds = limit.retry_after_ms.div_ceil(1000);
-            format!("\"{}\";r={};t={seconds}", limit.id, limit.remaining)
-        })
-        .collect();
-    if items.is_empty() { None } else { HeaderValue::from_str(&items.join(", ")).ok() }
+/// Adds what a refusal says of limits, and `Retry-After` where waiting helps.
+pub fn add_limits(headers: &mut HeaderMap, refusal: &Refusal) {
+    add_retry_after(headers, refusal.retry_after_ms());
+    refusal.rate_limit().add(headers);
 }
 
 /// The trace id of a W3C `traceparent`, or nothing where it is not well-formed.
@@ -190,19 +179,6 @@ mod tests {
         ] {
             assert_eq!(set(properties), Err("o".to_owned()), "{properties}");
         }
-    }
-
-    #[test]
-    fn limits_become_headers() {
-        let limit = |id: &str| LimitState {
-            id: id.into(),
-            reserved: 0,
-            remaining: 7,
-            reset_at: String::new(),
-            retry_after_ms: 1001,
-        };
-        assert_eq!(rate_limit(&[limit("a"), limit("b\"")]).unwrap(), "\"a\";r=7;t=2");
-        assert_eq!(rate_limit(&[]), None);
     }
 
     #[test]

@@ -1,14 +1,13 @@
 //! The front door of both enforcement points: connections are bounded in number, and one that does
-//! not say what it wants in time is closed, whether or not it sends a byte now and then.
+//! not say what it wants in time is closed, whether or not it sends a byte now and then. Encrypted
+//! where certificates are configured; a request then carries its caller's as [`ClientCertificate`].
 
 use std::convert::Infallible;
 use std::error::Error;
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Buf;
@@ -17,11 +16,13 @@ use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use lictor_identity::tls::Connection;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::Sleep;
 use tower::{Service, ServiceExt as _};
+
+pub use lictor_identity::ClientCertificate;
+pub use lictor_identity::tls::{ServerTls, ServerTlsConfig, TlsError, warn_if_open};
 
 /// Most connections at once; further ones wait until one of these ends.
 pub const MAX_CONNECTIONS: u32 = 16_384;
@@ -31,15 +32,15 @@ pub const HEAD_READ_TIMEOUT_MS: u64 = 30_000;
 pub const PING_INTERVAL_MS: u64 = 30_000;
 /// How long to wait after a connection could not be taken, milliseconds.
 pub const ACCEPT_PAUSE_MS: u64 = 100;
-/// Bytes that tell HTTP/1 from HTTP/2, after which the head's own timeout counts.
-const VERSION_BYTES: usize = 24;
 
 /// Tells a request where it comes from.
 pub type Introduce = fn(&mut Request<Incoming>, SocketAddr);
 
-/// Serves until `shutdown`, then until every connection has answered what it was asked.
+/// Serves until `shutdown`, then until every connection has answered what it was asked. With `tls`
+/// every connection is encrypted, and its files are looked at as long as connections are taken.
 pub async fn serve<S, B>(
     listener: TcpListener,
+    tls: Option<Arc<ServerTls>>,
     service: S,
     introduce: Introduce,
     shutdown: impl Future<Output = ()> + Send,
@@ -54,6 +55,7 @@ pub async fn serve<S, B>(
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS as usize));
     let (close, closing) = watch::channel(false);
     let mut shutdown = pin!(shutdown);
+    let mut watching = pin!(keep_current(tls.clone()));
     loop {
         let next = next(&listener, &slots);
         let (stream, peer, slot) = tokio::select! {
@@ -62,13 +64,10 @@ pub async fn serve<S, B>(
                 None => continue,
             },
             () = &mut shutdown => break,
+            never = &mut watching => match never {},
         };
-        let service = service.clone();
-        let service = service_fn(move |mut request| {
-            introduce(&mut request, peer);
-            service.clone().oneshot(request)
-        });
-        tokio::spawn(connection(stream, service, closing.clone(), slot));
+        let guest = Guest { stream, peer, introduce, slot };
+        tokio::spawn(welcome(guest, tls.clone(), service.clone(), closing.clone()));
     }
     drop(listener);
     close.send_replace(true);
@@ -97,11 +96,65 @@ async fn next(
     }
 }
 
-async fn connection<S, B>(
+/// Keeps certificates up to date.
+async fn keep_current(tls: Option<Arc<ServerTls>>) -> Infallible {
+    match tls {
+        Some(tls) => tls.watch().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A connection that nothing was said on yet.
+struct Guest {
     stream: TcpStream,
+    peer: SocketAddr,
+    introduce: Introduce,
+    /// The place that it takes, from before its handshake to its end.
+    slot: OwnedSemaphorePermit,
+}
+
+/// Takes a connection and serves it to its end.
+async fn welcome<S, B>(
+    guest: Guest,
+    tls: Option<Arc<ServerTls>>,
     service: S,
     closing: watch::Receiver<bool>,
-    slot: OwnedSemaphorePermit,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Buf + Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let Guest { stream, peer, introduce, slot } = guest;
+    let accepted = tokio::select! {
+        accepted = Connection::accept(stream, tls.as_deref()) => accepted,
+        () = closed(closing.clone()) => return,
+    };
+    let connection = match accepted {
+        Ok(connection) => connection,
+        Err(error) => {
+            tracing::debug!(%peer, %error, "a connection was not taken");
+            return;
+        }
+    };
+    let certificate = connection.certificate().cloned();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        introduce(&mut request, peer);
+        if let Some(certificate) = &certificate {
+            request.extensions_mut().insert(certificate.clone());
+        }
+        service.clone().oneshot(request)
+    });
+    converse(connection, service, closing).await;
+    drop(slot);
+}
+
+async fn converse<S, B>(
+    connection: Connection<TcpStream>,
+    service: S,
+    closing: watch::Receiver<bool>,
 ) where
     S: hyper::service::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     S::Future: Send + 'static,
@@ -114,8 +167,7 @@ async fn connection<S, B>(
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(patience);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(ping);
-    let stream = Prompt::new(stream, patience);
-    let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut served = pin!(builder.serve_connection(TokioIo::new(connection), service));
     let ended = tokio::select! {
         ended = served.as_mut() => ended,
         () = closed(closing) => {
@@ -126,7 +178,6 @@ async fn connection<S, B>(
     if let Err(error) = ended {
         tracing::debug!(error, "a connection ended early");
     }
-    drop(slot);
 }
 
 /// Resolves when no further requests are taken.
@@ -135,99 +186,12 @@ async fn closed(mut closing: watch::Receiver<bool>) {
     drop(closing.wait_for(|closing| *closing).await);
 }
 
-/// A connection whose first bytes have to come in time: before the version of HTTP is known, no
-/// other timeout counts.
-struct Prompt<T> {
-    stream: T,
-    missing: usize,
-    deadline: Pin<Box<Sleep>>,
-}
-
-impl<T> Prompt<T> {
-    fn new(stream: T, patience: Duration) -> Self {
-        let deadline = Box::pin(tokio::time::sleep(patience));
-        Self { stream, missing: VERSION_BYTES, deadline }
-    }
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for Prompt<T> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if this.missing > 0 && this.deadline.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        let before = buf.filled().len();
-        let read = Pin::new(&mut this.stream).poll_read(cx, buf);
-        this.missing = this.missing.saturating_sub(buf.filled().len().saturating_sub(before));
-        read
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Prompt<T> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::sync::oneshot;
 
     use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn first_bytes_that_do_not_come_are_not_waited_for() {
-        let patience = Duration::from_millis(HEAD_READ_TIMEOUT_MS);
-        for said in [&b""[..], b"PRI", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r"] {
-            let (mut caller, stream) = tokio::io::duplex(64);
-            let mut prompt = Prompt::new(stream, patience);
-            caller.write_all(said).await.unwrap();
-            let mut seen = Vec::new();
-            let error = prompt.read_to_end(&mut seen).await.unwrap_err();
-            assert_eq!((error.kind(), &*seen), (io::ErrorKind::TimedOut, said));
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn after_its_first_bytes_a_connection_may_be_silent() {
-        let (mut caller, stream) = tokio::io::duplex(64);
-        let mut prompt = Prompt::new(stream, Duration::from_millis(HEAD_READ_TIMEOUT_MS));
-        let mut seen = [0; VERSION_BYTES];
-        caller.write_all(&[b'x'; VERSION_BYTES]).await.unwrap();
-        prompt.read_exact(&mut seen).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(HEAD_READ_TIMEOUT_MS * 2)).await;
-        caller.write_all(b"y").await.unwrap();
-        assert_eq!(prompt.read_u8().await.unwrap(), b'y');
-    }
 
     #[tokio::test]
     async fn requests_know_their_peer_and_the_end_waits_for_answers() {
@@ -241,7 +205,7 @@ mod tests {
             request.extensions_mut().insert(peer);
         };
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = tokio::spawn(serve(listener, service, introduce, async move {
+        let served = tokio::spawn(serve(listener, None, service, introduce, async move {
             let _ = stopped.await;
         }));
         let mut caller = TcpStream::connect(address).await.unwrap();

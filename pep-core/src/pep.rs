@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lictor_audit::AuditLog;
 use lictor_identity::{Authenticator, Identity};
 use lictor_proto::call::{Action, Call, Content, Phase, Question, Resource};
-use lictor_proto::decide::{Answer, Decide, Hints, Outcome};
+use lictor_proto::decide::{Answer, Decide, Hints};
 use lictor_proto::decision::{Decision, Effect, ObligationKind};
 use lictor_proto::json::Open;
 use lictor_proto::reason;
@@ -13,10 +13,14 @@ use lictor_proto::reason;
 use crate::clock::{Clock, Ids};
 use crate::enforce::{self, PERMIT_TTL_MS, Permit, Permitted, digest_of_bytes};
 use crate::identity::Doorkeeper;
+use crate::lease::{Lease, Leases};
+use crate::proof::Proof;
 use crate::query::Inquirer;
+use crate::rate_limit::RateLimit;
 use crate::record::{Ended, Ending, Flight, Recorder};
 use crate::refusal::Refusal;
-use crate::request::{Proof, Request, check_content};
+use crate::request::{Request, check_content};
+use crate::revoked::{Guard, News, Revoked};
 use crate::setup::DurabilityRule;
 use crate::witness::WitnessError;
 
@@ -47,10 +51,13 @@ pub struct PepParts {
 pub struct Pep {
     door: Doorkeeper,
     inquirer: Inquirer,
+    revoked: Revoked,
+    leases: Leases,
     recorder: Recorder,
     clock: Clock,
     ids: Ids,
     abilities: &'static [ObligationKind],
+    approval_ms: u32,
 }
 
 /// One entry of a list, asked about in phase `list`.
@@ -72,16 +79,19 @@ pub struct Reviewed {
 }
 
 impl Pep {
-    /// Puts the stages together.
+    /// Puts the stages together, and begins to ask what is revoked: to be called in a runtime.
     #[must_use]
     pub fn new(parts: PepParts) -> Self {
         Self {
             door: Doorkeeper::new(parts.authenticator),
+            revoked: Revoked::watch(Arc::clone(&parts.decide)),
+            leases: Leases::keep(Arc::clone(&parts.decide)),
             inquirer: Inquirer::new(parts.decide, parts.budget_ms),
             recorder: Recorder::new(parts.audit),
             clock: parts.clock,
             ids: parts.ids,
             abilities: parts.abilities,
+            approval_ms: 0,
         }
     }
 
@@ -89,6 +99,14 @@ impl Pep {
     #[must_use]
     pub fn with_durability(mut self, mode: DurabilityRule) -> Self {
         self.recorder = self.recorder.with_mode(mode);
+        self
+    }
+
+    /// Waits up to `wait_ms` milliseconds for a person before a call that needs one is refused; 0
+    /// refuses at once, with the approval's id for the caller's next try.
+    #[must_use]
+    pub fn with_approval_wait(mut self, wait_ms: u32) -> Self {
+        self.approval_ms = wait_ms;
         self
     }
 
@@ -101,7 +119,9 @@ impl Pep {
     /// Counts of what was done since start, as Prometheus text.
     #[must_use]
     pub fn metrics_text(&self) -> String {
-        self.recorder.metrics_text()
+        let issuers = self.door.metrics_text(self.clock.now_ms());
+        let points = self.inquirer.metrics_text();
+        format!("{}{issuers}{points}", self.recorder.metrics_text())
     }
 
     /// Gives the head of this side's log to the decision point, and records the head of theirs.
@@ -148,8 +168,8 @@ impl Pep {
     ///
     /// # Errors
     /// A refusal of kind `Unauthenticated`.
-    pub fn identify(&self, proof: &Proof) -> Result<Identity, Refusal> {
-        self.door.identify(proof, self.clock.now_ms())
+    pub async fn identify(&self, proof: &Proof) -> Result<Identity, Refusal> {
+        self.door.identify(proof, self.clock.now_ms()).await
     }
 
     /// Stages 1 to 4: from a request to an allowed call whose obligations are still to be carried
@@ -158,8 +178,61 @@ impl Pep {
     /// # Errors
     /// Every way not to be allowed, as a [`Refusal`].
     pub async fn decide(&self, request: Request) -> Result<Permitted, Refusal> {
+        self.decide_while(request, std::future::pending()).await
+    }
+
+    /// As [`Pep::decide`], for a caller who may leave while a person is waited for, which `gone`
+    /// tells: then nobody is waited for any more, and nothing is done.
+    ///
+    /// # Errors
+    /// As [`Pep::decide`].
+    pub async fn decide_while(
+        &self,
+        request: Request,
+        gone: impl Future<Output = ()> + Send,
+    ) -> Result<Permitted, Refusal> {
         let started_us = self.clock.now_us();
         let (call, identity) = self.open(&request, started_us).await?;
+        let answer = match self.inquirer.ask(&call).await {
+            Ok(answer) => answer,
+            Err(refusal) => return Err(self.refused(&call, None, refusal, started_us).await),
+        };
+        let targets = request.targets.clone();
+        match self.judge(targets, call, identity, answer, started_us).await {
+            Err(refusal) => self.after_approval(request, refusal, gone).await,
+            permitted => permitted,
+        }
+    }
+
+    /// Where a person is asked and this enforcement point waits for that: the same request once
+    /// more, as a new call. Every rule runs again; the approval alone permits nothing.
+    async fn after_approval(
+        &self,
+        request: Request,
+        refusal: Refusal,
+        gone: impl Future<Output = ()> + Send,
+    ) -> Result<Permitted, Refusal> {
+        let Some(approval) = refusal.approval().map(|approval| approval.id.clone()) else {
+            return Err(refusal);
+        };
+        let approved = tokio::select! {
+            biased;
+            () = gone => false,
+            approved = self.inquirer.is_approved(&approval, self.approval_ms) => approved,
+        };
+        if !approved {
+            return Err(refusal);
+        }
+        let started_us = self.clock.now_us();
+        let now_ms = started_us / 1000;
+        // Keys are taken back and tokens end while a person thinks.
+        let Ok(identity) = self.door.again(&request.proof, now_ms).map(Arc::new) else {
+            return Err(refusal);
+        };
+        let Ok(call) = request.call(self.ids.next(now_ms), &identity) else {
+            return Err(refusal);
+        };
+        let call = Arc::new(call);
         let answer = match self.inquirer.ask(&call).await {
             Ok(answer) => answer,
             Err(refusal) => return Err(self.refused(&call, None, refusal, started_us).await),
@@ -205,7 +278,7 @@ impl Pep {
     /// `audit_unavailable`; the reservation is given back all the same.
     pub async fn give_up(&self, permitted: Permitted, because: &Refusal) -> Result<(), Refusal> {
         let ending = Ending::new(Ended::NotSent, 0).because(because);
-        self.finish(flight_of(permitted, String::new()), ending).await
+        self.finish(flight_of(permitted, String::new(), None), ending).await
     }
 
     /// Stages 4 and 5 before forwarding: `bytes` are what is to be sent after every obligation.
@@ -225,7 +298,14 @@ impl Pep {
                 return Err(refusal);
             }
         };
-        let flight = flight_of(permitted, digest_of_bytes(bytes));
+        let (call, hints) = (permitted.call(), permitted.hints());
+        if let Some(refusal) = self.revoked.refusal(call, hints, self.clock.now_ms()) {
+            let refusal = refusal.of_call(call, &permitted.decision().decision_id);
+            self.give_up(permitted, &refusal).await?;
+            return Err(refusal);
+        }
+        let lease = self.leases.begin(&permitted.call.call_id);
+        let flight = flight_of(permitted, digest_of_bytes(bytes), Some(lease));
         if let Err(refusal) = self.recorder.allowed(&flight, self.clock.now_us()).await {
             self.inquirer.give_up(&flight.call.call_id).await;
             return Err(refusal);
@@ -302,19 +382,48 @@ impl Pep {
         Ok(Reviewed { decision: Some(answer.decision) })
     }
 
+    /// Trips when the call of `flight` may not go on, for whatever is under way for longer.
+    #[must_use]
+    pub fn guard(&self, flight: &Flight) -> Guard {
+        self.revoked.guard(flight, self.clock.clone())
+    }
+
+    /// Changes of what is revoked, from now on.
+    #[must_use]
+    pub fn revocation_news(&self) -> News {
+        self.revoked.news()
+    }
+
     /// Stage 5 after forwarding: the outcome is appended, then settled in the background. Only
-    /// when this returns `Ok` may the result be released.
+    /// when this returns `Ok` may the result be released. The result of a call that may not go on
+    /// any more is recorded as withheld, whatever `ending` says.
     ///
     /// # Errors
-    /// `audit_unavailable`; after the effect as `result_withheld`, executed.
+    /// `audit_unavailable`, or who is revoked; after the effect as `result_withheld`, executed.
     pub async fn finish(&self, flight: Flight, ending: Ending) -> Result<(), Refusal> {
+        let revoked = match ending.ended {
+            Ended::Done | Ended::Masked | Ended::Failed => self.guard_refusal(&flight),
+            Ended::Withheld | Ended::Unknown | Ended::NotSent => None,
+        };
+        let ending = match &revoked {
+            Some(refusal) => ending.withheld(refusal),
+            None => ending,
+        };
         let recorded = self.recorder.ended(&flight, &ending, self.clock.now_us()).await;
-        let outcome = ending.ended.outcome();
-        self.inquirer.settle(&flight.call.call_id, outcome, ending.usage).await;
+        let (outcome, executed) = (ending.ended.outcome(), ending.ended.executed());
+        let Ending { usage, detail, .. } = ending;
+        self.inquirer.settle(&flight.call.call_id, outcome, usage, detail).await;
         match recorded {
-            Err(refusal) if ending.ended.executed() => Err(refusal.after_effect()),
-            recorded => recorded,
+            Err(refusal) if executed => Err(refusal.after_effect()),
+            Err(refusal) => Err(refusal),
+            Ok(()) => revoked.map_or(Ok(()), Err),
         }
+    }
+
+    fn guard_refusal(&self, flight: &Flight) -> Option<Refusal> {
+        let Flight { call, decision, hints, .. } = flight;
+        let refusal = self.revoked.refusal(call, hints, self.clock.now_ms())?;
+        Some(refusal.of_call(call, &decision.decision_id).after_effect())
     }
 
     /// Records the refusal of something that never became a request: not parsed, too large, an
@@ -350,6 +459,7 @@ impl Pep {
         let opened = self
             .door
             .identify(&request.proof, now_ms)
+            .await
             .and_then(|identity| Ok((request.call(call_id.clone(), &identity)?, identity)));
         match opened {
             Ok((call, identity)) => Ok((Arc::new(call), Arc::new(identity))),
@@ -371,8 +481,11 @@ impl Pep {
     ) -> Result<Permitted, Refusal> {
         let digest = call.request_digest();
         if let Err(refusal) = enforce::check_answer(&call, &digest, &answer, self.abilities) {
+            let (limits, quotas) = (&answer.decision.limits, &answer.hints.quotas);
+            let told = RateLimit::of(limits, quotas, self.clock.now_ms());
+            let refusal = refusal.with_rate_limit(told);
             if answer.decision.effect == Effect::Allow {
-                self.inquirer.settle(&call.call_id, Outcome::NotSent, call.usage).await;
+                self.inquirer.give_up(&call.call_id).await;
             }
             return Err(self.refused(&call, Some(&answer.decision), refusal, started_us).await);
         }
@@ -418,7 +531,7 @@ impl Reviewed {
     }
 }
 
-fn flight_of(permitted: Permitted, forwarded_digest: String) -> Flight {
+fn flight_of(permitted: Permitted, forwarded_digest: String, lease: Option<Lease>) -> Flight {
     Flight {
         call: permitted.call,
         digest: permitted.digest,
@@ -427,6 +540,7 @@ fn flight_of(permitted: Permitted, forwarded_digest: String) -> Flight {
         identity: permitted.identity,
         forwarded_digest,
         started_us: permitted.started_us,
+        lease,
     }
 }
 

@@ -8,10 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lictor_proto::call::{Call, Phase, Usage};
-use lictor_proto::decide::{Answer, DEFAULT_BUDGET_MS, Decide, DecideError, Outcome, Settle};
+use lictor_proto::decide::{
+    Answer, DEFAULT_BUDGET_MS, Decide, DecideError, Detail, Outcome, Settle, WAIT_MAX_MS,
+};
+use lictor_proto::decision::Standing;
 use lictor_proto::reason;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::refusal::Refusal;
 
@@ -19,6 +22,9 @@ use crate::refusal::Refusal;
 pub const MAX_BACKGROUND_SETTLES: usize = 1024;
 /// How long one settlement, or one exchange of checkpoints, may take, milliseconds.
 pub const SETTLE_TIMEOUT_MS: u64 = 5_000;
+/// Pause before an approval is asked about again whose answer came sooner than it had to,
+/// milliseconds.
+pub const APPROVAL_PAUSE_MS: u64 = 1_000;
 /// Most calls of one batch on the wire.
 pub const MAX_BATCH_CALLS: usize = 1024;
 
@@ -98,6 +104,39 @@ impl Inquirer {
         }
     }
 
+    /// How it stands with the decision points, in Prometheus text.
+    pub(crate) fn metrics_text(&self) -> String {
+        self.decide.metrics_text()
+    }
+
+    /// Whether the approval `id` is given within `wait_ms` milliseconds. Anything else, an error
+    /// too, means that it is not.
+    pub(crate) async fn is_approved(&self, id: &str, wait_ms: u32) -> bool {
+        let deadline = Instant::now() + Duration::from_millis(u64::from(wait_ms));
+        loop {
+            let asked = Instant::now();
+            let left = deadline.saturating_duration_since(asked).as_millis();
+            let left = u32::try_from(left).unwrap_or(u32::MAX).min(WAIT_MAX_MS);
+            if left == 0 {
+                return false;
+            }
+            match timeout_at(deadline, self.decide.approval(id, left)).await {
+                Ok(Ok(Standing::Pending)) => {
+                    if asked.elapsed().as_millis() < u128::from(left) {
+                        let pause = asked + Duration::from_millis(APPROVAL_PAUSE_MS);
+                        sleep_until(pause.min(deadline)).await;
+                    }
+                }
+                Ok(Ok(standing)) => return standing == Standing::Approved,
+                Ok(Err(error)) => {
+                    tracing::debug!(approval = id, %error, "an approval cannot be waited for");
+                    return false;
+                }
+                Err(_) => return false,
+            }
+        }
+    }
+
     /// Tells the decision point the head of this side's log, and returns the head of theirs.
     pub(crate) async fn exchange(&self, writer: &str, note: &str) -> Result<String, DecideError> {
         let patience = Duration::from_millis(SETTLE_TIMEOUT_MS);
@@ -108,7 +147,7 @@ impl Inquirer {
 
     /// Says in the background that a call will never be made.
     pub(crate) async fn give_up(&self, call_id: &str) {
-        self.settle(call_id, Outcome::NotSent, Usage::default()).await;
+        self.settle(call_id, Outcome::NotSent, Usage::default(), Detail::default()).await;
     }
 
     async fn give_up_all(&self, calls: &[Arc<Call>]) {
@@ -120,8 +159,14 @@ impl Inquirer {
 
     /// Says in the background what became of a call. A lost settlement costs the caller's budget,
     /// never the operator's: what nobody settles expires as spent.
-    pub(crate) async fn settle(&self, call_id: &str, outcome: Outcome, usage: Usage) {
-        let settle = Settle { call_id: call_id.to_owned(), outcome, usage };
+    pub(crate) async fn settle(
+        &self,
+        call_id: &str,
+        outcome: Outcome,
+        usage: Usage,
+        detail: Detail,
+    ) {
+        let settle = Settle { call_id: call_id.to_owned(), outcome, usage, detail };
         let (decide, background) = (self.decide.clone(), self.background.clone());
         let Ok(permit) = background.acquire_owned().await else {
             return;

@@ -1,7 +1,7 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use lictor_proto::decide::Hints;
+use lictor_proto::decide::{Hints, Revocations};
 use lictor_proto::decision::{Decision, Reason};
 
 use super::*;
@@ -17,11 +17,21 @@ enum Step {
     Short,
 }
 
-#[derive(Default)]
 struct Scripted {
     steps: Vec<Step>,
     asked: Mutex<Vec<(String, u32)>>,
     settled: Mutex<Vec<Settle>>,
+    /// Whether approvals are pending at once, however long one waits.
+    hasty: bool,
+    /// Where approvals stand when it is asked last.
+    standing: Standing,
+}
+
+impl Default for Scripted {
+    fn default() -> Self {
+        let (steps, asked, settled) = (Vec::new(), Mutex::default(), Mutex::default());
+        Self { steps, asked, settled, hasty: false, standing: Standing::Pending }
+    }
 }
 
 impl Scripted {
@@ -80,6 +90,56 @@ impl Decide for Scripted {
     async fn exchange_checkpoint(&self, _: &str, _: &str) -> Result<String, DecideError> {
         Ok(String::new())
     }
+
+    async fn revocations(&self, _: u64) -> Result<Revocations, DecideError> {
+        std::future::pending().await
+    }
+
+    async fn approval(&self, id: &str, wait_ms: u32) -> Result<Standing, DecideError> {
+        self.step(id, wait_ms).await?;
+        if self.hasty {
+            return Ok(Standing::Pending);
+        }
+        if self.asked().len() < self.steps.len() || self.standing == Standing::Pending {
+            tokio::time::sleep(Duration::from_millis(u64::from(wait_ms))).await;
+            return Ok(Standing::Pending);
+        }
+        Ok(self.standing)
+    }
+}
+
+async fn approved(steps: &[Step], standing: Standing, wait_ms: u32) -> (bool, Vec<(String, u32)>) {
+    let scripted = Scripted { steps: steps.to_vec(), standing, ..Scripted::default() };
+    let scripted = Arc::new(scripted);
+    let approved = Inquirer::new(scripted.clone(), 0).is_approved("a", wait_ms).await;
+    let asked = scripted.asked.lock().unwrap().clone();
+    (approved, asked)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_approval_is_waited_for_only_as_long_as_configured() {
+    assert_eq!(approved(&[], Standing::Approved, 0).await, (false, vec![]));
+    let once = [Step::Answer];
+    let (given, asked) = approved(&once, Standing::Approved, 90_000).await;
+    assert_eq!((given, asked), (true, vec![("a".to_owned(), WAIT_MAX_MS)]));
+    for standing in Standing::ALL.into_iter().filter(|standing| *standing != Standing::Approved) {
+        let twice = [Step::Answer, Step::Answer];
+        assert!(!approved(&twice, standing, 90_000).await.0, "{standing:?}");
+    }
+    let again = [Step::Answer, Step::Answer];
+    let (given, asked) = approved(&again, Standing::Approved, 90_000).await;
+    assert_eq!((given, asked[1].1), (true, 30_000), "what is left of the time");
+    assert!(!approved(&[Step::Hang], Standing::Approved, 90_000).await.0);
+    assert!(!approved(&[Step::Fail], Standing::Approved, 90_000).await.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_decision_point_that_does_not_wait_is_not_asked_without_a_pause() {
+    let steps = vec![Step::Answer; 20];
+    let scripted = Arc::new(Scripted { steps, hasty: true, ..Scripted::default() });
+    assert!(!Inquirer::new(scripted.clone(), 0).is_approved("a", 10_000).await);
+    let left: Vec<u32> = scripted.asked.lock().unwrap().iter().map(|(_, left)| *left).collect();
+    assert_eq!(left, (1..=10).rev().map(|s| s * 1_000).collect::<Vec<u32>>());
 }
 
 fn call(id: &str) -> Arc<Call> {

@@ -8,11 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use lictor_audit::{AppendError, AuditLog, Durability, Entry, Kind};
 use lictor_identity::Identity;
 use lictor_proto::call::{Call, Usage};
-use lictor_proto::decide::{Hints, Outcome, ToolEffect};
+use lictor_proto::decide::{Detail, Hints, Outcome, ToolEffect};
 use lictor_proto::decision::{Decision, Effect, Reason};
 use lictor_proto::reason;
 use serde::Serialize;
 
+use crate::lease::Lease;
+use crate::rate_limit::RateLimit;
 use crate::refusal::{Refusal, RefusalKind};
 use crate::setup::DurabilityRule;
 
@@ -154,6 +156,8 @@ pub struct Ending {
     pub ended: Ended,
     /// What was used of a model.
     pub usage: Usage,
+    /// What is known of it beyond that.
+    pub detail: Detail,
     /// The status of the other side's answer; 0 if none came.
     pub http_status: u16,
     /// Why a result is not released as it came.
@@ -171,11 +175,22 @@ impl Ending {
         Self {
             ended,
             usage: Usage::default(),
+            detail: Detail::default(),
             http_status,
             reasons: Vec::new(),
             response_decision_id: None,
             result: None,
         }
+    }
+
+    /// The same call with its result withheld, because of `refusal`.
+    #[must_use]
+    pub(crate) fn withheld(mut self, refusal: &Refusal) -> Self {
+        if matches!(self.ended, Ended::Done | Ended::Masked) {
+            self.ended = Ended::Withheld;
+        }
+        self.result = None;
+        self.because(refusal)
     }
 
     /// The same, because of `refusal`.
@@ -197,11 +212,15 @@ pub struct Flight {
     pub(crate) identity: Arc<Identity>,
     pub(crate) forwarded_digest: String,
     pub(crate) started_us: i64,
+    /// Keeps what the call holds; dropped before the settlement.
+    pub(crate) lease: Option<Lease>,
 }
 
 impl fmt::Debug for Flight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Flight").field("call_id", &self.call.call_id).finish_non_exhaustive()
+        let mut flight = f.debug_struct("Flight");
+        flight.field("call_id", &self.call.call_id).field("lease", &self.lease.is_some());
+        flight.finish_non_exhaustive()
     }
 }
 
@@ -222,6 +241,12 @@ impl Flight {
     #[must_use]
     pub fn hints(&self) -> &Hints {
         &self.hints
+    }
+
+    /// What the caller is told of limits, as of when it was decided.
+    #[must_use]
+    pub fn rate_limit(&self) -> RateLimit {
+        RateLimit::of(&self.decision.limits, &self.hints.quotas, self.started_us / 1000)
     }
 
     /// Who calls.

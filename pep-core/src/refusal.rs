@@ -6,6 +6,9 @@ use lictor_proto::call::Call;
 use lictor_proto::decision::{Approval, Decision, Effect, LimitState, ObligationKind, Reason};
 use lictor_proto::reason;
 
+use crate::challenge::Challenge;
+use crate::rate_limit::RateLimit;
+
 /// What sort of refusal, which decides the protocol's own error shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RefusalKind {
@@ -41,9 +44,11 @@ struct Parts {
     decision_id: String,
     retry_after_ms: u64,
     limits: Vec<LimitState>,
+    rate_limit: RateLimit,
     approval: Option<Approval>,
     scopes: Vec<String>,
     executed: bool,
+    challenge: Challenge,
 }
 
 /// The status where no row of [`STATUS`] names the id: policy said no.
@@ -63,7 +68,14 @@ const STATUS: &[(&str, RefusalKind, u16)] = &[
     (reason::RESOURCE_UNKNOWN, RefusalKind::Deny, 403),
     (reason::AGENT_UNKNOWN, RefusalKind::Deny, 403),
     (reason::AGENT_INACTIVE, RefusalKind::Deny, 403),
+    (reason::AGENT_ISSUER_REFUSED, RefusalKind::Deny, 403),
+    (reason::AGENT_CREDENTIAL_REFUSED, RefusalKind::Deny, 403),
+    (reason::DELEGATION_REFUSED, RefusalKind::Deny, 403),
+    (reason::DELEGATION_TOO_DEEP, RefusalKind::Deny, 403),
+    (reason::DELEGATION_LOOP, RefusalKind::Deny, 403),
+    (reason::DELEGATION_NOT_TRANSFERABLE, RefusalKind::Deny, 403),
     (reason::NO_PERMIT, RefusalKind::Deny, 403),
+    (reason::PRICE_UNKNOWN, RefusalKind::Deny, 403),
     (reason::NO_POLICIES, RefusalKind::Deny, 403),
     (reason::ARGS_INVALID, RefusalKind::Deny, 400),
     (reason::ARGS_UNREPRESENTABLE, RefusalKind::Deny, 400),
@@ -88,8 +100,18 @@ const STATUS: &[(&str, RefusalKind, u16)] = &[
     (reason::HEADER_MISMATCH, RefusalKind::Deny, 400),
     (reason::UPSTREAM_UNKNOWN, RefusalKind::Deny, 404),
     (reason::UPSTREAM_UNAVAILABLE, RefusalKind::Unavailable, 502),
+    (reason::UPSTREAM_CREDENTIAL_UNAVAILABLE, RefusalKind::Unavailable, 502),
     (reason::ROLE_MISSING, RefusalKind::Deny, 403),
+    (reason::PEP_NOT_REGISTERED_FOR, RefusalKind::Deny, 403),
     (reason::DEADLINE_PASSED, RefusalKind::Unavailable, 503),
+    (reason::AGENT_REVOKED, RefusalKind::Deny, 403),
+    (reason::SUBJECT_REVOKED, RefusalKind::Deny, 403),
+    (reason::CREDENTIAL_REVOKED, RefusalKind::Deny, 403),
+    (reason::SESSION_REVOKED, RefusalKind::Deny, 403),
+    (reason::TOOL_REVOKED, RefusalKind::Deny, 403),
+    (reason::MODEL_REVOKED, RefusalKind::Deny, 403),
+    (reason::SERVER_REVOKED, RefusalKind::Deny, 403),
+    (reason::REVOCATION_STALE, RefusalKind::Unavailable, 503),
     ("duplicate_key", RefusalKind::Deny, 400),
     ("lone_surrogate", RefusalKind::Deny, 400),
     ("number_inexact", RefusalKind::Deny, 400),
@@ -119,9 +141,11 @@ impl Refusal {
             decision_id: String::new(),
             retry_after_ms: 0,
             limits: Vec::new(),
+            rate_limit: RateLimit::default(),
             approval: None,
             scopes: Vec::new(),
             executed: false,
+            challenge: Challenge::default(),
         }))
     }
 
@@ -132,6 +156,13 @@ impl Refusal {
         refusal.0.kind = RefusalKind::Unauthenticated;
         refusal.0.status = 401;
         refusal
+    }
+
+    /// The same, asking for something else than another token.
+    #[must_use]
+    pub fn with_challenge(mut self, challenge: Challenge) -> Self {
+        self.0.challenge = challenge;
+        self
     }
 
     /// What a decision that is not `allow` becomes.
@@ -164,10 +195,25 @@ impl Refusal {
             decision_id: decision.decision_id.clone(),
             retry_after_ms: decision.retry_after_ms(),
             limits: decision.limits.clone(),
+            rate_limit: RateLimit::default(),
             approval: decision.approval.clone(),
             scopes: step_up_scopes(decision),
             executed: decision.executed,
+            challenge: Challenge::default(),
         }))
+    }
+
+    /// The same with what is told of its limits.
+    #[must_use]
+    pub fn with_rate_limit(mut self, rate_limit: RateLimit) -> Self {
+        self.0.rate_limit = rate_limit;
+        self
+    }
+
+    /// What is told of its limits.
+    #[must_use]
+    pub fn rate_limit(&self) -> &RateLimit {
+        &self.0.rate_limit
     }
 
     /// Names the call and, where there is one, its decision.
@@ -280,6 +326,12 @@ impl Refusal {
     #[must_use]
     pub fn scopes(&self) -> &[String] {
         &self.0.scopes
+    }
+
+    /// What an unknown caller is asked for.
+    #[must_use]
+    pub fn challenge(&self) -> &Challenge {
+        &self.0.challenge
     }
 
     /// Whether the effect has already happened.

@@ -9,8 +9,10 @@ use lictor_audit::{AuditLog, Options};
 use lictor_identity::config::ConfigError;
 pub use lictor_identity::config::IdentityConfig;
 use lictor_identity::files::{self, FileError};
+pub use lictor_identity::memory::keep_private;
 use lictor_identity::{
-    AssertionError, AssertionMinter, Authenticator, KeyError, Purpose, SettingsError, keys,
+    AssertionError, AssertionMinter, Authenticator, KeyError, Purpose, RotationError,
+    SettingsError, SigningRing, keys,
 };
 
 use crate::clock::Clock;
@@ -30,6 +32,9 @@ pub enum SetupError {
     /// A key of our own.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The keys of assertions.
+    #[error(transparent)]
+    Rotation(#[from] RotationError),
     /// The minter.
     #[error(transparent)]
     Assertion(#[from] AssertionError),
@@ -44,12 +49,19 @@ pub enum SetupError {
     },
 }
 
-/// Who is believed, from `[identity]`.
+/// Who is believed, from `[identity]`: keys on the network are fetched and changed files are read
+/// again for as long as the authenticator is there.
 ///
 /// # Errors
-/// [`SetupError`] for files that cannot be read and settings that could not work.
-pub fn authenticator(config: &IdentityConfig) -> Result<Authenticator, SetupError> {
-    Ok(Authenticator::new(config.load()?)?)
+/// [`SetupError`] for files that cannot be read and settings that could not work. An issuer that
+/// does not answer is no error: its tokens are refused until it does.
+pub async fn authenticator(
+    config: &IdentityConfig,
+    clock: &Clock,
+) -> Result<Authenticator, SetupError> {
+    let clock = clock.clone();
+    let settings = config.open(Arc::new(move || clock.now_ms())).await?;
+    Ok(Authenticator::new(settings)?)
 }
 
 /// The log of `writer` (`pep-http`, `pep-mcp`), opened. Its key is in `keys_dir`, made at first
@@ -72,15 +84,21 @@ pub fn audit_log(
         .map_err(|source| SetupError::Audit { dir: config.dir.clone(), source: Box::new(source) })
 }
 
-/// The minter of assertions, whose key is in `keys_dir`, made at first start. `issuer` is the URL
-/// whose `/.well-known/jwks.json` holds the public key.
+/// The keys of assertions in `keys_dir`, the first made at first start.
 ///
 /// # Errors
-/// [`SetupError`] where the key cannot be had.
+/// [`SetupError`] where they cannot be had.
+pub fn signing_ring(keys_dir: &Path) -> Result<Arc<SigningRing>, SetupError> {
+    Ok(Arc::new(SigningRing::open(keys_dir)?))
+}
+
+/// The minter of assertions, whose keys are in `keys_dir`, the first made at first start. `issuer`
+/// is the URL whose `/.well-known/jwks.json` holds the public keys.
+///
+/// # Errors
+/// [`SetupError`] where the keys cannot be had.
 pub fn minter(keys_dir: &Path, issuer: &str) -> Result<AssertionMinter, SetupError> {
-    files::ensure_directory(keys_dir)?;
-    let key = keys::ensure_signing(keys_dir, Purpose::Assertion)?;
-    Ok(AssertionMinter::from_key(key, issuer)?)
+    Ok(AssertionMinter::with_ring(signing_ring(keys_dir)?, issuer)?)
 }
 
 #[cfg(test)]
@@ -93,7 +111,8 @@ mod tests {
         let keys_dir = dir.path().join("keys");
         let first = minter(&keys_dir, "http://127.0.0.1:7090").unwrap();
         let second = minter(&keys_dir, "http://127.0.0.1:7090").unwrap();
-        assert_eq!(first.kid(), second.kid());
+        assert!(first.kid(0).is_some());
+        assert_eq!(first.kid(0), second.kid(0));
     }
 
     #[tokio::test]

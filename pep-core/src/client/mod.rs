@@ -1,49 +1,87 @@
-//! The decision point over gRPC: [`GrpcDecide`] implements `Decide`.
+//! Decision points over gRPC: [`GrpcDecide`] implements `Decide`.
 //!
 //! # Layout
 //!
-//! - [`target`]: where it is and how to connect: TCP or a Unix socket, one connection
+//! - [`target`]: where they are: TLS, TCP or a Unix socket
+//! - [`token`]: how this side proves itself there, other than by a certificate
+//! - [`dial`]: one connection
 //! - [`pending`]: calls whose answers are on their way, by call id
-//! - `stream`: the pipelined stream: one writer, one reader, reconnecting with backoff
+//! - `stream`: one pipelined stream to each, opened again whenever it is lost
+//! - [`health`]: who failed again and again is left alone for a while
+//! - `choose`: which of them is asked
+//! - `memory`: who was asked what
+//! - `failure`: what was never answered, and what was refused
+//! - `pool`: all of them as one
 //! - this file: which calls go which way
 //!
 //! Small calls go over one pipelined stream; a call with much content goes by itself, so that it
 //! does not hold up the others; batches and settlements are unary.
 
+pub mod dial;
+pub mod health;
 pub mod pending;
-mod stream;
 pub mod target;
+pub mod token;
 
+mod choose;
+mod failure;
+mod memory;
+mod pool;
+mod stream;
+
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+pub use lictor_identity::tls::ClientTlsConfig;
 use lictor_proto::call::Call;
-use lictor_proto::decide::{Answer, Decide, DecideError, Settle};
-use lictor_proto::pb;
-use lictor_proto::pb::decision_service_client::DecisionServiceClient;
-use lictor_proto::{reason, wire};
-use tonic::service::interceptor::InterceptedService;
-use tonic::transport::Channel;
-use tonic::{Code, Status};
+use lictor_proto::decide::{Answer, Decide, DecideError, Revocations, Settle, WAIT_MAX_MS};
+use lictor_proto::decision::Standing;
+use lictor_proto::{pb, wire};
+use tokio::time::timeout;
 
-use stream::Pipeline;
-pub use target::{ClientError, Target, TokenSource};
+use choose::key_of;
+pub use dial::Dial;
+use failure::Failure;
+use memory::Memory;
+use pool::{Chosen, Pool, Way};
+use stream::Up;
+pub use target::{Addresses, ClientError, Target};
+pub use token::TokenSource;
 
 /// A call with more content and arguments than this goes by itself.
 pub const STREAM_MAX_CONTENT_BYTES: usize = 32 * 1024;
 /// Largest message that is read from the decision point.
 pub const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+/// Largest list of revocations that is read: two full lists with room to spare.
+pub const MAX_REVOCATIONS_BYTES: usize = 64 * 1024 * 1024;
+/// How long a settlement waits for the decision point that decided before another is told,
+/// milliseconds: with a shared store any of them can take it.
+pub const SETTLE_HOME_MS: u64 = 1_000;
 
-/// The generated client over our connection.
-pub(crate) type Client = DecisionServiceClient<InterceptedService<Channel, TokenSource>>;
+/// What an answer about an approval may take beyond the time that it waits, milliseconds.
+const APPROVAL_SLACK_MS: u32 = 5_000;
+/// What a question about revocations may take, milliseconds: the other side waits for ten seconds.
+const REVOCATIONS_MS: u32 = 15_000;
+/// What a settlement or a checkpoint may take unless its caller is less patient, milliseconds.
+const NOTICE_MS: u32 = 10_000;
 
-/// Asks a decision point over gRPC. Must be made inside a tokio runtime; its background task ends
+/// Asks decision points over gRPC. Must be made inside a tokio runtime; its background tasks end
 /// when the last clone is dropped.
 #[derive(Clone)]
 pub struct GrpcDecide {
-    client: Client,
-    pipeline: Arc<Pipeline>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    pool: Pool,
+    /// Who decided which call, so that its settlement goes there.
+    calls: Memory,
+    /// Who opened which session, by its handle.
+    sessions: Memory,
+    /// Who asked for which approval.
+    approvals: Memory,
 }
 
 impl std::fmt::Debug for GrpcDecide {
@@ -53,38 +91,106 @@ impl std::fmt::Debug for GrpcDecide {
 }
 
 impl GrpcDecide {
-    /// A client that connects in the background and again whenever the connection is lost.
+    /// A client of one decision point, without certificates of its own.
     ///
     /// # Errors
-    /// [`ClientError`] for a target or token that cannot be used at all.
+    /// As [`GrpcDecide::to_all`].
     pub fn connect(target: &Target, token: TokenSource) -> Result<Self, ClientError> {
-        let channel = target.channel()?;
-        let client = DecisionServiceClient::with_interceptor(channel, token.clone())
-            .max_decoding_message_size(MAX_ANSWER_BYTES);
-        let pipeline = Arc::new(Pipeline::start(client.clone(), token));
-        Ok(Self { client, pipeline })
+        Self::to_all(vec![target.clone()], None, &token)
     }
 
-    async fn decide_alone(
+    /// The client that a configuration asks for: its keys `pdp`, `pdp_tls` and `pdp_token_file`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn configured(
+        pdp: &Addresses,
+        tls: Option<&ClientTlsConfig>,
+        token_file: Option<&Path>,
+    ) -> Result<Self, ClientError> {
+        Self::to_all(pdp.targets()?, tls, &TokenSource::optional(token_file)?)
+    }
+
+    /// A client of all of `targets`, connecting in the background and again whenever a connection
+    /// is lost. `tls` is for those at `https://`.
+    ///
+    /// # Errors
+    /// [`ClientError`] for a target, a token or certificates that cannot be used at all.
+    pub fn to_all(
+        targets: Vec<Target>,
+        tls: Option<&ClientTlsConfig>,
+        token: &TokenSource,
+    ) -> Result<Self, ClientError> {
+        if tls.is_some() && !targets.iter().any(|target| matches!(target, Target::Tls(_))) {
+            return Err(ClientError::UnusedTls);
+        }
+        let shared = Shared {
+            pool: Pool::start(targets, tls, token)?,
+            calls: Memory::default(),
+            sessions: Memory::default(),
+            approvals: Memory::default(),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+}
+
+impl Shared {
+    /// A call of an opened session goes to who opened it, any other to the nearest.
+    fn way_of(&self, call: &Call) -> Way {
+        let pinned = call.session.as_ref().and_then(|session| self.sessions.of(&session.handle));
+        Way { pinned, key: key_of(call) }
+    }
+
+    fn remember(&self, index: usize, answer: &Answer) {
+        if let Some(handle) = &answer.hints.session_handle {
+            self.sessions.keep(handle, index);
+        }
+        if let Some(approval) = &answer.decision.approval {
+            self.approvals.keep(&approval.id, index);
+        }
+    }
+
+    /// To whoever decided, as soon as that is there, for [`SETTLE_HOME_MS`] at most.
+    async fn home_of(&self, call_id: &str, lost: Option<&Chosen>) -> Option<Chosen> {
+        let index = self.calls.of(call_id)?;
+        let patience = Duration::from_millis(SETTLE_HOME_MS);
+        timeout(patience, self.pool.of(index, lost)).await.ok().flatten()
+    }
+
+    async fn settle_once(
         &self,
-        request: pb::DecideRequest,
-        ms: u32,
-    ) -> Result<Answer, DecideError> {
-        let mut client = self.client.clone();
-        let response = client.decide(with_timeout(request, ms)).await.map_err(|s| refused(&s))?;
-        wire::answer_from_pb(response.into_inner())
+        settle: &Settle,
+        lost: Option<&Chosen>,
+    ) -> Result<(), (Option<Chosen>, Failure)> {
+        let chosen = match self.home_of(&settle.call_id, lost).await {
+            Some(home) => home,
+            None => {
+                let any = self.pool.choose(Way::default(), lost).await;
+                any.map_err(|error| (None, Failure::Answered(error)))?
+            }
+        };
+        let mut client = chosen.up.decisions.clone();
+        let told = client.settle(with_timeout(wire::settle_to_pb(settle), NOTICE_MS)).await;
+        told.map(|_| ()).map_err(|status| (Some(chosen), Failure::of(&status)))
     }
 }
 
 #[async_trait]
 impl Decide for GrpcDecide {
     async fn decide(&self, call: Arc<Call>, budget_ms: u32) -> Result<Answer, DecideError> {
-        let request = request_of(&call, budget_ms);
-        if bytes_of(&call) > STREAM_MAX_CONTENT_BYTES {
-            self.decide_alone(request, budget_ms).await
-        } else {
-            self.pipeline.decide(request).await
-        }
+        let shared = &self.shared;
+        let alone = bytes_of(&call) > STREAM_MAX_CONTENT_BYTES;
+        let ask = |up: Arc<Up>, left_ms: u32| {
+            let request = request_of(&call, left_ms);
+            async move {
+                if alone { alone_by(&up, request, left_ms).await } else { up.decide(request).await }
+            }
+        };
+        let sent = |index| shared.calls.keep(&call.call_id, index);
+        let asked = shared.pool.ask(shared.way_of(&call), budget_ms, sent, ask).await;
+        let (index, answer) = asked?;
+        shared.remember(index, &answer);
+        Ok(answer)
     }
 
     async fn decide_batch(
@@ -92,26 +198,94 @@ impl Decide for GrpcDecide {
         calls: Vec<Arc<Call>>,
         budget_ms: u32,
     ) -> Result<Vec<Answer>, DecideError> {
-        let requests = calls.iter().map(|call| request_of(call, budget_ms)).collect();
-        let batch = pb::DecideBatchRequest { requests };
-        let mut client = self.client.clone();
-        let response =
-            client.decide_batch(with_timeout(batch, budget_ms)).await.map_err(|s| refused(&s))?;
+        let Some(way) = calls.first().map(|call| self.shared.way_of(call)) else {
+            return Ok(Vec::new());
+        };
+        let ask = |up: Arc<Up>, left_ms: u32| {
+            let requests = calls.iter().map(|call| request_of(call, left_ms)).collect();
+            let batch = with_timeout(pb::DecideBatchRequest { requests }, left_ms);
+            async move { up.decisions.clone().decide_batch(batch).await.map_err(|s| Failure::of(&s)) }
+        };
+        let (_, response) = self.shared.pool.ask(way, budget_ms, |_| {}, ask).await?;
         response.into_inner().responses.into_iter().map(wire::answer_from_pb).collect()
     }
 
     async fn settle(&self, settle: Settle) -> Result<(), DecideError> {
-        let mut client = self.client.clone();
-        client.settle(wire::settle_to_pb(&settle)).await.map(|_| ()).map_err(|s| refused(&s))
+        let told = match self.shared.settle_once(&settle, None).await {
+            // Taken once, so telling it twice does no harm.
+            Err((lost, Failure::Connection(_))) => {
+                self.shared.settle_once(&settle, lost.as_ref()).await
+            }
+            told => told,
+        };
+        if !matches!(told, Err((_, Failure::Connection(_)))) {
+            self.shared.calls.forget(&settle.call_id);
+        }
+        told.map_err(|(_, failure)| failure.into())
+    }
+
+    async fn extend(&self, call_id: &str) -> Result<(), DecideError> {
+        let ask = |up: Arc<Up>, left_ms: u32| {
+            let request = with_timeout(pb::ExtendRequest { call_id: call_id.to_owned() }, left_ms);
+            async move { up.decisions.clone().extend(request).await.map_err(|s| Failure::of(&s)) }
+        };
+        let way = Way { pinned: self.shared.calls.of(call_id), key: None };
+        self.shared.pool.ask(way, NOTICE_MS, |_| {}, ask).await.map(|_| ())
     }
 
     async fn exchange_checkpoint(&self, writer: &str, note: &str) -> Result<String, DecideError> {
-        let request =
-            pb::ExchangeCheckpointRequest { writer: writer.to_owned(), note: note.to_owned() };
-        let mut client = self.client.clone();
-        let response = client.exchange_checkpoint(request).await.map_err(|s| refused(&s))?;
+        let ask = |up: Arc<Up>, left_ms: u32| {
+            let request =
+                pb::ExchangeCheckpointRequest { writer: writer.to_owned(), note: note.to_owned() };
+            let request = with_timeout(request, left_ms);
+            async move {
+                let mut client = up.decisions.clone();
+                client.exchange_checkpoint(request).await.map_err(|s| Failure::of(&s))
+            }
+        };
+        let (_, response) = self.shared.pool.ask(Way::default(), NOTICE_MS, |_| {}, ask).await?;
         Ok(response.into_inner().note)
     }
+
+    async fn revocations(&self, known: u64) -> Result<Revocations, DecideError> {
+        let ask = |up: Arc<Up>, left_ms: u32| {
+            let request = with_timeout(pb::RevocationsRequest { known_version: known }, left_ms);
+            async move {
+                let client = up.decisions.clone();
+                let mut client = client.max_decoding_message_size(MAX_REVOCATIONS_BYTES);
+                client.revocations(request).await.map_err(|s| Failure::of(&s))
+            }
+        };
+        let asked = self.shared.pool.ask(Way::default(), REVOCATIONS_MS, |_| {}, ask).await;
+        let (_, response) = asked?;
+        wire::revocations_from_pb(response.into_inner())
+    }
+
+    async fn approval(&self, id: &str, wait_ms: u32) -> Result<Standing, DecideError> {
+        let wait_ms = wait_ms.min(WAIT_MAX_MS);
+        let ask = |up: Arc<Up>, left_ms: u32| {
+            let request = pb::WaitApprovalRequest { id: id.to_owned(), timeout_ms: wait_ms };
+            let request = with_timeout(request, left_ms);
+            async move { up.approvals.clone().wait(request).await.map_err(|s| Failure::of(&s)) }
+        };
+        let way = Way { pinned: self.shared.approvals.of(id), key: None };
+        let patience_ms = wait_ms.saturating_add(APPROVAL_SLACK_MS);
+        let (_, response) = self.shared.pool.ask(way, patience_ms, |_| {}, ask).await?;
+        let state = response.into_inner().state;
+        Standing::parse(&state).ok_or_else(|| {
+            DecideError::Unavailable(format!("it says that an approval is `{state}`"))
+        })
+    }
+
+    fn metrics_text(&self) -> String {
+        self.shared.pool.metrics_text()
+    }
+}
+
+async fn alone_by(up: &Up, request: pb::DecideRequest, ms: u32) -> Result<Answer, Failure> {
+    let mut client = up.decisions.clone();
+    let response = client.decide(with_timeout(request, ms)).await.map_err(|s| Failure::of(&s))?;
+    wire::answer_from_pb(response.into_inner()).map_err(Failure::Answered)
 }
 
 fn request_of(call: &Call, budget_ms: u32) -> pb::DecideRequest {
@@ -127,46 +301,4 @@ fn with_timeout<T>(message: T, budget_ms: u32) -> tonic::Request<T> {
     let mut request = tonic::Request::new(message);
     request.set_timeout(Duration::from_millis(u64::from(budget_ms)));
     request
-}
-
-/// A status that says something about this enforcement point's connection or credential means
-/// that no decision could be had; one about the call is a refusal, by the reason it carries.
-pub(crate) fn refused(status: &Status) -> DecideError {
-    let named = status.metadata().get("lictor-reason");
-    let named = named.and_then(|value| value.to_str().ok());
-    let refusal = |fallback: &str| DecideError::Refused {
-        id: named.unwrap_or(fallback).to_owned(),
-        message: status.message().to_owned(),
-    };
-    match status.code() {
-        Code::InvalidArgument | Code::AlreadyExists | Code::FailedPrecondition | Code::NotFound => {
-            refusal(reason::CALL_INVALID)
-        }
-        Code::ResourceExhausted => refusal(reason::OVERLOADED),
-        code => DecideError::Unavailable(format!("{code}: {}", status.message())),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_status_about_the_call_is_a_refusal() {
-        let id = |code| refused(&Status::new(code, "x")).reason_id().to_owned();
-        assert_eq!(id(Code::InvalidArgument), reason::CALL_INVALID);
-        assert_eq!(id(Code::ResourceExhausted), reason::OVERLOADED);
-        for code in [
-            Code::Unauthenticated,
-            Code::PermissionDenied,
-            Code::Unavailable,
-            Code::Cancelled,
-            Code::Internal,
-        ] {
-            assert_eq!(id(code), reason::PDP_UNAVAILABLE, "{code:?}");
-        }
-        let mut named = Status::new(Code::FailedPrecondition, "x");
-        named.metadata_mut().insert("lictor-reason", "state_unavailable".parse().unwrap());
-        assert_eq!(refused(&named).reason_id(), "state_unavailable");
-    }
 }

@@ -6,14 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use lictor_proto::decide::{Answer, DecideError};
 use tokio::sync::oneshot;
 
-/// Most calls that wait for an answer on one stream; one more is refused at once.
-pub const MAX_IN_FLIGHT_CALLS: usize = 4096;
+use super::failure::Failure;
 
-type Waiting = HashMap<String, oneshot::Sender<Result<Answer, DecideError>>>;
+/// Most calls that wait for an answer on one stream; one more is refused at once.
+pub(crate) const MAX_IN_FLIGHT_CALLS: usize = 4096;
+
+type Waiting = HashMap<String, oneshot::Sender<Result<Answer, Failure>>>;
 
 /// The waiting calls of one stream. Once failed, it takes no more.
 #[derive(Clone, Default)]
-pub struct Pending(Arc<Mutex<State>>);
+pub(crate) struct Pending(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
@@ -22,10 +24,10 @@ struct State {
 }
 
 /// One waiting call. Dropping it forgets the call, so that a late answer goes nowhere.
-pub struct Ticket {
+pub(crate) struct Ticket {
     pending: Pending,
     call_id: String,
-    answer: oneshot::Receiver<Result<Answer, DecideError>>,
+    answer: oneshot::Receiver<Result<Answer, Failure>>,
 }
 
 impl Pending {
@@ -38,56 +40,51 @@ impl Pending {
     ///
     /// # Errors
     /// The stream has failed, is full, or already waits for this id.
-    pub fn wait_for(&self, call_id: &str) -> Result<Ticket, DecideError> {
+    pub(crate) fn wait_for(&self, call_id: &str) -> Result<Ticket, Failure> {
         let (sender, answer) = oneshot::channel();
         let mut state = self.state();
         if let Some(why) = &state.failed {
-            return Err(DecideError::Unavailable(why.clone()));
+            return Err(Failure::Connection(why.clone()));
         }
         if state.waiting.len() >= MAX_IN_FLIGHT_CALLS {
-            return Err(DecideError::Unavailable("too many calls wait for answers".to_owned()));
+            let full = "too many calls wait for answers".to_owned();
+            return Err(Failure::Answered(DecideError::Unavailable(full)));
         }
         if state.waiting.contains_key(call_id) {
-            return Err(DecideError::Refused {
+            return Err(Failure::Answered(DecideError::Refused {
                 id: lictor_proto::reason::CALL_ID_REUSED.to_owned(),
                 message: "the same call is already being decided".to_owned(),
-            });
+            }));
         }
         state.waiting.insert(call_id.to_owned(), sender);
         Ok(Ticket { pending: self.clone(), call_id: call_id.to_owned(), answer })
     }
 
     /// Hands an answer to whoever waits for `call_id`; nobody waiting is no error.
-    pub fn answer(&self, call_id: &str, answer: Result<Answer, DecideError>) {
+    pub(crate) fn answer(&self, call_id: &str, answer: Result<Answer, DecideError>) {
         let waiter = self.state().waiting.remove(call_id);
         if let Some(waiter) = waiter {
             // The waiter may have gone away meanwhile; then the answer is not used.
-            let _ = waiter.send(answer);
+            let _ = waiter.send(answer.map_err(Failure::Answered));
         }
     }
 
     /// Fails every waiting call at once, and all that come later.
-    pub fn fail(&self, why: &str) {
+    pub(crate) fn fail(&self, why: &str) {
         let waiting = {
             let mut state = self.state();
             state.failed = Some(why.to_owned());
             std::mem::take(&mut state.waiting)
         };
         for (_, waiter) in waiting {
-            let _ = waiter.send(Err(DecideError::Unavailable(why.to_owned())));
+            let _ = waiter.send(Err(Failure::Connection(why.to_owned())));
         }
     }
 
-    /// How many calls wait.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.state().waiting.len()
-    }
-
-    /// Whether none waits.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    /// Whether no call waits.
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
+        self.state().waiting.is_empty()
     }
 }
 
@@ -95,9 +92,9 @@ impl Ticket {
     /// The answer.
     ///
     /// # Errors
-    /// As the decision point says, or `Unavailable` where the stream failed.
-    pub async fn answered(mut self) -> Result<Answer, DecideError> {
-        let lost = || DecideError::Unavailable("the stream ended".to_owned());
+    /// As the decision point says, or that the stream failed.
+    pub(crate) async fn answered(mut self) -> Result<Answer, Failure> {
+        let lost = || Failure::Connection("the stream ended".to_owned());
         (&mut self.answer).await.unwrap_or_else(|_| Err(lost()))
     }
 }
@@ -137,15 +134,18 @@ mod tests {
         let pending = Pending::default();
         let ticket = pending.wait_for("a").unwrap();
         pending.fail("gone");
-        assert!(matches!(ticket.answered().await, Err(DecideError::Unavailable(_))));
-        assert!(matches!(pending.wait_for("b"), Err(DecideError::Unavailable(_))));
+        assert!(matches!(ticket.answered().await, Err(Failure::Connection(_))));
+        assert!(matches!(pending.wait_for("b"), Err(Failure::Connection(_))));
     }
 
     #[test]
     fn a_dropped_ticket_frees_its_id_and_a_waiting_one_keeps_it() {
         let pending = Pending::default();
         let ticket = pending.wait_for("a").unwrap();
-        assert!(matches!(pending.wait_for("a"), Err(DecideError::Refused { .. })));
+        assert!(matches!(
+            pending.wait_for("a"),
+            Err(Failure::Answered(DecideError::Refused { .. }))
+        ));
         drop(ticket);
         assert!(pending.wait_for("a").is_ok());
     }
@@ -155,7 +155,7 @@ mod tests {
         let pending = Pending::default();
         let mut tickets: Vec<_> =
             (0..MAX_IN_FLIGHT_CALLS).map(|n| pending.wait_for(&n.to_string()).unwrap()).collect();
-        assert!(matches!(pending.wait_for("more"), Err(DecideError::Unavailable(_))));
+        assert!(matches!(pending.wait_for("more"), Err(Failure::Answered(_))));
         tickets.pop();
         assert!(pending.wait_for("more").is_ok());
     }

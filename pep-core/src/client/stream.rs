@@ -1,125 +1,302 @@
-//! The pipelined stream: many calls on their way at once, one connection, one task.
+//! The pipelined stream to one decision point: many calls on their way at once, one connection,
+//! one task that opens it again when it is lost, and anew when token or certificates change.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use lictor_proto::decide::{Answer, DecideError};
+use lictor_proto::decide::Answer;
+use lictor_proto::pb::approval_service_client::ApprovalServiceClient;
+use lictor_proto::pb::decision_service_client::DecisionServiceClient;
 use lictor_proto::{pb, wire};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Channel;
+use tonic::{Code, Status, Streaming};
 
+use super::MAX_ANSWER_BYTES;
+use super::dial::Dial;
+use super::failure::{Failure, refused};
+use super::health::{BACKOFF_MIN_MS, Backoff, random};
 use super::pending::Pending;
-use super::target::TokenSource;
-use super::{Client, refused};
+use super::token::TokenSource;
 
-/// First wait after a lost connection, milliseconds; doubles up to [`BACKOFF_MAX_MS`].
-pub(crate) const BACKOFF_MIN_MS: u64 = 20;
-/// Longest wait between two tries, milliseconds.
-pub(crate) const BACKOFF_MAX_MS: u64 = 1_000;
+/// How long a stream may take to be opened, from the first packet on, milliseconds.
+pub(crate) const OPEN_TIMEOUT_MS: u64 = 3_000;
+/// How often token and certificates are looked at, milliseconds.
+pub(crate) const CREDENTIALS_INTERVAL_MS: u64 = 1_000;
+/// How long a stream that was replaced may still bring its last answers, milliseconds.
+pub(crate) const REPLACED_DRAIN_MS: u64 = 10_000;
 /// Calls that may wait to be written.
 const WRITE_QUEUE_CALLS: usize = 256;
 
+type Service = InterceptedService<Channel, TokenSource>;
+pub(crate) type Decisions = DecisionServiceClient<Service>;
+pub(crate) type Approvals = ApprovalServiceClient<Service>;
+
+/// How it stands with one decision point.
 #[derive(Clone)]
-enum Link {
+pub(crate) enum Link {
     /// A connection is being made: wait for it.
     Connecting,
-    /// The last try failed: calls are refused at once until the next one.
+    /// The last try failed.
     Down(String),
     /// Calls can be sent.
-    Up(Up),
+    Up(Arc<Up>),
 }
 
-#[derive(Clone)]
-struct Up {
+/// One open stream, and the connection below it for what goes by itself.
+pub(crate) struct Up {
+    pub(crate) decisions: Decisions,
+    pub(crate) approvals: Approvals,
     writer: mpsc::Sender<pb::DecideRequest>,
     pending: Pending,
 }
 
-/// Keeps one stream open for as long as it lives.
-pub(crate) struct Pipeline {
-    link: watch::Receiver<Link>,
-    keeper: JoinHandle<()>,
-}
-
-impl Drop for Pipeline {
-    fn drop(&mut self) {
-        self.keeper.abort();
-    }
-}
-
-impl Pipeline {
-    pub(crate) fn start(client: Client, token: TokenSource) -> Self {
-        let (state, link) = watch::channel(Link::Connecting);
-        let keeper = tokio::spawn(keep_open(client, token, state));
-        Self { link, keeper }
-    }
-
+impl Up {
     /// Sends one call and waits for its answer. The caller bounds the time.
-    pub(crate) async fn decide(&self, request: pb::DecideRequest) -> Result<Answer, DecideError> {
-        let up = self.up().await?;
+    pub(crate) async fn decide(&self, request: pb::DecideRequest) -> Result<Answer, Failure> {
         let call_id = request.call.as_ref().map(|call| call.call_id.clone()).unwrap_or_default();
-        let ticket = up.pending.wait_for(&call_id)?;
-        let lost =
-            |_| DecideError::Unavailable("the stream to the decision point broke".to_owned());
-        up.writer.send(request).await.map_err(lost)?;
+        let ticket = self.pending.wait_for(&call_id)?;
+        let lost = |_| Failure::Connection("the stream to the decision point broke".to_owned());
+        self.writer.send(request).await.map_err(lost)?;
         ticket.answered().await
     }
+}
 
-    async fn up(&self) -> Result<Up, DecideError> {
-        let mut link = self.link.clone();
-        let settled = link.wait_for(|link| !matches!(link, Link::Connecting)).await;
-        match settled.as_deref() {
-            Ok(Link::Up(up)) => Ok(up.clone()),
-            Ok(Link::Down(why)) => Err(DecideError::Unavailable(why.clone())),
-            Ok(Link::Connecting) | Err(_) => {
-                Err(DecideError::Unavailable("the connection is being closed".to_owned()))
-            }
-        }
+/// Keeps one stream open for as long as it lives.
+pub(crate) struct Keeper {
+    link: watch::Receiver<Link>,
+    wake: Arc<Notify>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 
-async fn keep_open(client: Client, token: TokenSource, state: watch::Sender<Link>) {
-    let mut backoff_ms = BACKOFF_MIN_MS;
-    loop {
-        token.reload();
+impl Keeper {
+    /// Begins; `changes` is told of every change of the link.
+    pub(crate) fn start(dial: Dial, token: TokenSource, changes: watch::Sender<u64>) -> Self {
+        let (state, link) = watch::channel(Link::Connecting);
+        let wake = Arc::new(Notify::new());
+        let line = Line { dial, token, state, changes, wake: Arc::clone(&wake) };
+        Self { link, wake, task: tokio::spawn(line.keep_open()) }
+    }
+
+    pub(crate) fn link(&self) -> Link {
+        self.link.borrow().clone()
+    }
+
+    /// Tries again soon, where the next try is further away.
+    pub(crate) fn wake(&self) {
+        self.wake.notify_one();
+    }
+}
+
+/// What the task works with.
+struct Line {
+    dial: Dial,
+    token: TokenSource,
+    state: watch::Sender<Link>,
+    changes: watch::Sender<u64>,
+    wake: Arc<Notify>,
+}
+
+/// A stream just opened.
+struct Opened {
+    up: Arc<Up>,
+    answers: Streaming<pb::DecideResponse>,
+}
+
+impl Line {
+    async fn keep_open(self) {
+        let mut backoff = Backoff::default();
+        loop {
+            self.tell(Link::Connecting);
+            let wait_ms = match self.open().await {
+                Ok(opened) => {
+                    let (why, useful) = self.hold(opened).await;
+                    tracing::warn!(
+                        pdp = self.shown(),
+                        why,
+                        "the stream to the decision point ended"
+                    );
+                    self.tell(Link::Down(why));
+                    if useful {
+                        backoff = Backoff::default();
+                        continue;
+                    }
+                    backoff.next(random())
+                }
+                Err(why) => {
+                    tracing::debug!(
+                        pdp = self.shown(),
+                        why,
+                        "the decision point cannot be reached"
+                    );
+                    self.tell(Link::Down(why));
+                    backoff.next(random())
+                }
+            };
+            self.pause(wait_ms).await;
+        }
+    }
+
+    fn shown(&self) -> String {
+        self.dial.target().shown()
+    }
+
+    fn tell(&self, link: Link) {
+        self.state.send_replace(link);
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Waits, and no longer than [`BACKOFF_MIN_MS`] where somebody asks for it.
+    async fn pause(&self, wait_ms: u64) {
+        let least = wait_ms.min(BACKOFF_MIN_MS);
+        sleep(Duration::from_millis(least)).await;
+        tokio::select! {
+            () = sleep(Duration::from_millis(wait_ms.saturating_sub(least))) => {}
+            () = self.wake.notified() => {}
+        }
+    }
+
+    async fn open(&self) -> Result<Opened, String> {
+        let dial = self.dial.clone();
+        let channel = tokio::task::spawn_blocking(move || dial.channel()).await;
+        let channel = channel.map_err(|error| error.to_string())?.map_err(|e| e.to_string())?;
+        let decisions =
+            DecisionServiceClient::with_interceptor(channel.clone(), self.token.clone())
+                .max_decoding_message_size(MAX_ANSWER_BYTES);
+        let approvals = ApprovalServiceClient::with_interceptor(channel, self.token.clone());
         let (writer, queue) = mpsc::channel(WRITE_QUEUE_CALLS);
-        let opened = client.clone().decide_stream(ReceiverStream::new(queue)).await;
-        match opened {
-            Ok(answers) => {
-                backoff_ms = BACKOFF_MIN_MS;
-                let pending = Pending::default();
-                let up = Up { writer, pending: pending.clone() };
-                state.send_replace(Link::Up(up));
-                let why = read(answers.into_inner(), &pending).await;
-                // New calls wait for the next connection; those on their way are lost with this one.
-                state.send_replace(Link::Connecting);
-                pending.fail(&why);
-                tracing::warn!(why, "the stream to the decision point ended");
-                tokio::time::sleep(Duration::from_millis(backoff_ms)).await;
+        let mut opening = decisions.clone();
+        let opening = opening.decide_stream(ReceiverStream::new(queue));
+        let patience = Duration::from_millis(OPEN_TIMEOUT_MS);
+        let answers = match timeout(patience, opening).await {
+            Ok(Ok(answers)) => answers.into_inner(),
+            Ok(Err(status)) => {
+                if status.code() == Code::Unauthenticated {
+                    // There may be a newer token, which nobody has to wait for any more.
+                    self.token.reload();
+                }
+                return Err(why_of(&status));
             }
-            Err(status) => {
-                let why = refused(&status).to_string();
-                tracing::debug!(why, "the decision point cannot be reached");
-                state.send_replace(Link::Down(why));
-                tokio::time::sleep(Duration::from_millis(backoff_ms)).await;
-                backoff_ms = backoff_ms.saturating_mul(2).min(BACKOFF_MAX_MS);
-                state.send_replace(Link::Connecting);
+            Err(_) => return Err(format!("no answer within {OPEN_TIMEOUT_MS} ms")),
+        };
+        let pending = Pending::default();
+        Ok(Opened { up: Arc::new(Up { decisions, approvals, writer, pending }), answers })
+    }
+
+    /// Holds a stream until it ends, replacing it when token or certificates change. Says why it
+    /// ended, and whether it was of any use.
+    async fn hold(&self, opened: Opened) -> (String, bool) {
+        let mut current = opened;
+        let mut useful = false;
+        let mut held = self.credentials();
+        self.tell(Link::Up(Arc::clone(&current.up)));
+        loop {
+            let ended = tokio::select! {
+                ended = read(&mut current, &mut useful) => Some(ended),
+                () = self.changed(&held) => None,
+            };
+            if let Some(why) = ended {
+                // New calls wait for the next stream; those on their way are lost with this one.
+                self.tell(Link::Connecting);
+                current.up.pending.fail(&why);
+                return (why, useful);
+            }
+            let now = self.credentials();
+            match self.open().await {
+                Ok(next) => {
+                    self.tell(Link::Up(Arc::clone(&next.up)));
+                    tracing::info!(
+                        pdp = self.shown(),
+                        "the credential for the decision point changed"
+                    );
+                    tokio::spawn(last_answers(std::mem::replace(&mut current, next)));
+                    held = now;
+                }
+                Err(why) => {
+                    tracing::warn!(
+                        pdp = self.shown(),
+                        why,
+                        "a changed credential is not accepted yet"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Names token and certificates.
+    fn credentials(&self) -> Credentials {
+        (self.token.generation(), self.dial.stamp())
+    }
+
+    /// Resolves when token or certificates are others than `held`.
+    async fn changed(&self, held: &Credentials) {
+        let start = Instant::now();
+        loop {
+            sleep(Duration::from_millis(CREDENTIALS_INTERVAL_MS)).await;
+            self.token.look(u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX));
+            if self.credentials() != *held {
+                return;
             }
         }
     }
 }
+
+type Credentials = (u64, Vec<Option<(std::time::SystemTime, u64)>>);
 
 /// Hands answers out until the stream ends, and says why it did.
-async fn read(mut answers: tonic::Streaming<pb::DecideResponse>, pending: &Pending) -> String {
+async fn read(opened: &mut Opened, useful: &mut bool) -> String {
     loop {
-        match answers.next().await {
+        match opened.answers.next().await {
             Some(Ok(response)) => {
+                *useful = true;
                 let call_id = response.call_id.clone();
-                pending.answer(&call_id, wire::answer_from_pb(response));
+                opened.up.pending.answer(&call_id, wire::answer_from_pb(response));
             }
-            Some(Err(status)) => return refused(&status).to_string(),
+            Some(Err(status)) => return why_of(&status),
             None => return "the decision point ended the stream".to_owned(),
         }
     }
+}
+
+/// Lets a replaced stream bring what was asked on it. Its writer is gone once no call holds it, so
+/// that the other side ends it.
+async fn last_answers(opened: Opened) {
+    let Opened { up, mut answers } = opened;
+    let pending = up.pending.clone();
+    drop(up);
+    let rest = async {
+        while let Some(Ok(response)) = answers.next().await {
+            let call_id = response.call_id.clone();
+            pending.answer(&call_id, wire::answer_from_pb(response));
+        }
+    };
+    // Past it nobody waits any more: decisions have shorter deadlines.
+    let _ = timeout(Duration::from_millis(REPLACED_DRAIN_MS), rest).await;
+    pending.fail("the stream was replaced");
+}
+
+/// What went wrong, with the causes that the status leaves out.
+fn why_of(status: &Status) -> String {
+    let mut why = refused(status).to_string();
+    let mut source = std::error::Error::source(status);
+    while let Some(error) = source {
+        let text = error.to_string();
+        if !why.contains(&text) {
+            why.push_str(": ");
+            why.push_str(&text);
+        }
+        source = error.source();
+    }
+    why
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use lictor_pep_core::client::{GrpcDecide, STREAM_MAX_CONTENT_BYTES, Target, TokenSource};
 use lictor_proto::call::{Call, Content, Origin, Usage};
-use lictor_proto::decide::{Decide as _, DecideError, Outcome, Settle};
+use lictor_proto::decide::{Decide as _, DecideError, Detail, Outcome, Settle};
 use lictor_proto::decision::Effect;
+use lictor_proto::revocation::Kind;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 
@@ -88,12 +89,33 @@ async fn batches_settlements_and_checkpoints() {
     let answers = client.decide_batch(calls, BUDGET_MS).await.unwrap();
     let ids: Vec<_> = answers.iter().map(|a| a.decision.call_id.as_str()).collect();
     assert_eq!(ids, ["a", "b"]);
-    let settle =
-        |id: &str| Settle { call_id: id.into(), outcome: Outcome::Done, usage: Usage::default() };
+    let settle = |id: &str| Settle {
+        call_id: id.into(),
+        outcome: Outcome::Done,
+        usage: Usage::default(),
+        detail: Detail::default(),
+    };
     client.settle(settle("a")).await.unwrap();
     let unknown = client.settle(settle("unknown")).await;
     assert!(matches!(unknown, Err(DecideError::Refused { .. })));
     assert_eq!(client.exchange_checkpoint("pep", "mine").await.unwrap(), "after mine");
+}
+
+#[tokio::test]
+async fn what_is_revoked_is_told_at_once_and_then_waited_for() {
+    let pdp = Pdp::default();
+    let (_running, client) = tcp(&pdp).await;
+    let told = client.revocations(0).await.unwrap();
+    let entry = told.entries.first().unwrap();
+    assert_eq!((told.version, entry.kind, &*entry.id), (1, Kind::Agent, "killed"));
+    // A question that waits holds up no other.
+    tokio::select! {
+        biased;
+        again = client.revocations(1) => panic!("there is nothing new: {again:?}"),
+        answer = client.decide(call("a", "single"), BUDGET_MS) => {
+            assert_eq!(answer.unwrap().decision.effect, Effect::Allow);
+        }
+    }
 }
 
 #[tokio::test]

@@ -28,6 +28,8 @@ pub(crate) struct Asked {
 #[derive(Clone, Default)]
 pub(crate) struct Pdp {
     pub(crate) asked: Arc<Mutex<Vec<Asked>>>,
+    /// Calls that were settled here.
+    pub(crate) settled: Arc<Mutex<Vec<String>>>,
     /// Never answers on the stream.
     pub(crate) silent: bool,
 }
@@ -46,7 +48,12 @@ fn allowed(request: pb::DecideRequest) -> pb::DecideResponse {
     let mut decision = Decision::denied("d", &call.call_id, Reason::new("r", "m"));
     decision.effect = Effect::Allow;
     decision.request_digest = call.request_digest();
-    wire::answer_to_pb(&Answer { decision, hints: Hints::default() })
+    let mut hints = Hints::default();
+    if call.action.name == "session/open" {
+        let renewed = call.session.map(|session| format!("{} renewed", session.handle));
+        hints.session_handle = Some(renewed.unwrap_or_else(|| "opened".to_owned()));
+    }
+    wire::answer_to_pb(&Answer { decision, hints })
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -120,7 +127,15 @@ impl DecisionService for Pdp {
         if settle.call_id == "unknown" {
             return Err(Status::failed_precondition("no such call"));
         }
+        self.settled.lock().unwrap().push(settle.call_id);
         Ok(Response::new(pb::SettleResponse {}))
+    }
+
+    async fn extend(
+        &self,
+        _: Request<pb::ExtendRequest>,
+    ) -> Result<Response<pb::ExtendResponse>, Status> {
+        Err(Status::unimplemented("not asked here"))
     }
 
     async fn exchange_checkpoint(
@@ -130,6 +145,18 @@ impl DecisionService for Pdp {
         let note = format!("after {}", request.into_inner().note);
         Ok(Response::new(pb::ExchangeCheckpointResponse { note }))
     }
+
+    async fn revocations(
+        &self,
+        request: Request<pb::RevocationsRequest>,
+    ) -> Result<Response<pb::RevocationsResponse>, Status> {
+        if request.into_inner().known_version == 1 {
+            std::future::pending::<()>().await;
+        }
+        let kind = "agent".to_owned();
+        let entries = vec![pb::Revoked { kind, id: "killed".to_owned(), until_ms: 0 }];
+        Ok(Response::new(pb::RevocationsResponse { version: 1, entries, stale: false }))
+    }
 }
 
 impl Pdp {
@@ -137,6 +164,10 @@ impl Pdp {
         let call_id = request.call.as_ref().unwrap().call_id.clone();
         let asked = Asked { how, call_id, authorization: token.clone() };
         self.asked.lock().unwrap().push(asked);
+    }
+
+    pub(crate) fn ids(&self) -> Vec<String> {
+        self.asked.lock().unwrap().iter().map(|asked| asked.call_id.clone()).collect()
     }
 
     pub(crate) fn ways(&self) -> Vec<&'static str> {

@@ -43,7 +43,7 @@ impl Rig {
         let audit = setup::audit_log(&audit_config, "pep", &keys_dir, &clock).unwrap();
         let pep = Pep::new(PepParts {
             decide: Arc::new(GrpcDecide::connect(&target, TokenSource::none()).unwrap()),
-            authenticator: Arc::new(setup::authenticator(&identity).unwrap()),
+            authenticator: Arc::new(setup::authenticator(&identity, &clock).await.unwrap()),
             audit: audit.clone(),
             clock,
             ids: Ids::counting(),
@@ -54,7 +54,7 @@ impl Rig {
     }
 
     fn request(&self, action: &str) -> Request {
-        let proof = Proof::Bearer(self.key.clone());
+        let proof = Proof::bearer(&self.key);
         let mut request = Request::new(proof, action, ResourceKind::Tool, "files/read");
         request.targets = vec!["http://127.0.0.1:9/mcp".into()];
         request
@@ -116,10 +116,24 @@ async fn from_a_request_to_a_permit_to_a_record() {
 }
 
 #[tokio::test]
+async fn a_session_is_opened_or_the_one_that_is_named_renewed() {
+    let rig = Rig::start().await;
+    let open = async |session: Option<&str>| {
+        let (proof, session) = (Proof::bearer(&rig.key), session.map(str::to_owned));
+        rig.pep.open_session(proof, session, "test", "127.0.0.1").await.unwrap()
+    };
+    assert_eq!(open(None).await, "opened");
+    assert_eq!(open(Some("ls1.a.b")).await, "ls1.a.b renewed");
+    let records = enforcement(rig.records().await);
+    let outcomes: Vec<_> = records.iter().map(|r| r["outcome"].as_str().unwrap()).collect();
+    assert_eq!(outcomes, ["allowed", "forwarded", "allowed", "forwarded"]);
+}
+
+#[tokio::test]
 async fn every_refusal_is_on_record() {
     let rig = Rig::start().await;
     let mut nobody = rig.request("tools/call");
-    nobody.proof = Proof::None;
+    nobody.proof = Proof::none();
     let refusal = rig.pep.decide(nobody).await.unwrap_err();
     assert_eq!((refusal.kind(), refusal.status()), (RefusalKind::Unauthenticated, 401));
     let refusal = rig.pep.decide(rig.request("refuse")).await.unwrap_err();
