@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
+pub use lictor_proto::decision::Standing;
 use lictor_proto::decision::{Approval, Reason};
+use lictor_proto::revocation::Kind;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// How long an approval may be waited for unless policy says otherwise, seconds.
@@ -12,7 +15,7 @@ pub const MAX_EXPIRES_S: u64 = 7 * 86_400;
 
 /// Everything an approval is bound to. Change any of it and the approval does
 /// not cover the call.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Binding {
     /// Isolation boundary.
     pub tenant: String,
@@ -30,6 +33,9 @@ pub struct Binding {
     pub resource: String,
     /// Digest of the arguments.
     pub args_digest: String,
+    /// Digest of the texts that it carries: a prompt has no arguments.
+    #[serde(default)]
+    pub content_digest: String,
     /// Digest of the tool's definition in the registry.
     pub tool_digest: String,
     /// Digest of the bundle that asked.
@@ -51,6 +57,7 @@ impl Binding {
             &self.action,
             &self.resource,
             &self.args_digest,
+            &self.content_digest,
             &self.tool_digest,
             &self.bundle_digest,
         ];
@@ -63,7 +70,7 @@ impl Binding {
 }
 
 /// One ask that the approval must meet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
     /// Id of the ask.
     pub ask: String,
@@ -71,10 +78,14 @@ pub struct Part {
     pub approvers: Vec<String>,
     /// How many must.
     pub count: u32,
+    /// Whether the approvers are those who hold the registry's role `approver`: they must hold it
+    /// still when they answer.
+    #[serde(default)]
+    pub by_role: bool,
 }
 
 /// An approval to open.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewApproval {
     /// UUID v7.
     pub id: String,
@@ -86,41 +97,18 @@ pub struct NewApproval {
     pub reasons: Vec<Reason>,
     /// The arguments, for the person who decides.
     pub args: String,
-    /// Registry users who may not answer: owners of the agents that act.
+    /// Who may not answer: owners of the agents that act. Members of a team that owns one may: a
+    /// team has its own agents' calls approved by one of its people.
     pub barred: Vec<String>,
-}
-
-/// Where an approval stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Standing {
-    /// Waited for.
-    Pending,
-    /// Given, not used yet.
-    Approved,
-    /// Refused.
-    Denied,
-    /// Given and used.
-    Used,
-    /// Past its time.
-    Expired,
-}
-
-impl Standing {
-    /// The name on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Approved => "approved",
-            Self::Denied => "denied",
-            Self::Used => "used",
-            Self::Expired => "expired",
-        }
-    }
+    /// Id of the credential of whoever asked; empty for none.
+    pub credential: String,
+    /// The peer that asked: it alone may wait for the answer.
+    #[serde(default)]
+    pub peer: String,
 }
 
 /// One approval.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApprovalRecord {
     /// What was opened.
     pub opened: NewApproval,
@@ -134,15 +122,20 @@ pub struct ApprovalRecord {
     pub denied_by: Option<String>,
     /// Whether a call has consumed it.
     pub used: bool,
+    /// Whether somebody with part in it was revoked.
+    pub voided: bool,
 }
 
 /// One person's answer. Who may answer what was checked against the registry.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// Registry user.
     pub user: String,
     /// The user's teams.
     pub teams: Vec<String>,
+    /// Whether the registry gives the user the role `approver`.
+    #[serde(default)]
+    pub by_role: bool,
     /// Agree or refuse.
     pub approve: bool,
 }
@@ -167,12 +160,32 @@ pub enum ApprovalError {
     Twice(String),
 }
 
+impl ApprovalError {
+    /// Reason id.
+    #[must_use]
+    pub fn id(&self) -> &'static str {
+        match self {
+            Self::Unknown(_) => "approval_unknown",
+            Self::Over(Standing::Pending | Standing::Approved) => "approval_given",
+            Self::Over(Standing::Denied) => "approval_denied",
+            Self::Over(Standing::Used) => "approval_used",
+            Self::Over(Standing::Expired) => "approval_expired",
+            Self::Over(Standing::Voided) => "approval_voided",
+            Self::NotApprover(_) => "approval_not_approver",
+            Self::OwnCall(_) => "approval_own_call",
+            Self::Twice(_) => "approval_twice",
+        }
+    }
+}
+
 impl ApprovalRecord {
     /// Where it stands at `now_ms`.
     #[must_use]
     pub fn standing(&self, now_ms: i64) -> Standing {
         if self.used {
             Standing::Used
+        } else if self.voided {
+            Standing::Voided
         } else if self.denied_by.is_some() {
             Standing::Denied
         } else if self.opened.expires_ms <= now_ms {
@@ -184,9 +197,27 @@ impl ApprovalRecord {
         }
     }
 
-    fn met(&self) -> bool {
+    /// Whether every ask has the answers it needs.
+    pub(crate) fn met(&self) -> bool {
         let enough = |part: &Part| self.approved_by.len() >= part.count.max(1) as usize;
         !self.opened.parts.is_empty() && self.opened.parts.iter().all(enough)
+    }
+
+    /// Whether it ends when `id` is revoked.
+    #[must_use]
+    pub fn concerns(&self, kind: Kind, id: &str) -> bool {
+        let binding = &self.binding;
+        match kind {
+            // A subject may be an agent; a person of an agent's name asks once more at worst.
+            Kind::Agent => {
+                let mut agents = [&binding.agent, &binding.subject].into_iter();
+                agents.any(|a| a == id) || binding.delegation.iter().any(|a| a == id)
+            }
+            Kind::User => binding.subject == id,
+            Kind::Credential => self.opened.credential == id,
+            Kind::Session => binding.session == id,
+            Kind::Tool | Kind::Model | Kind::Server => false,
+        }
     }
 
     /// Records an answer.
@@ -208,7 +239,9 @@ impl ApprovalRecord {
         }
         // One who may answer one part only would leave the other part to nobody.
         let may = |part: &Part| {
-            part.approvers.iter().any(|name| *name == user || answer.teams.contains(name))
+            let named =
+                part.approvers.iter().any(|name| *name == user || answer.teams.contains(name));
+            named && (answer.by_role || !part.by_role)
         };
         if !self.opened.parts.iter().all(may) {
             return Err(ApprovalError::NotApprover(user));
@@ -263,6 +296,7 @@ mod tests {
             ask: "expense.manager".into(),
             approvers: approvers.iter().map(|a| (*a).to_owned()).collect(),
             count,
+            by_role: false,
         };
         ApprovalRecord {
             opened: NewApproval {
@@ -272,12 +306,15 @@ mod tests {
                 reasons: vec![],
                 args: "{}".into(),
                 barred: vec!["owner".into()],
+                credential: "sha256:1".into(),
+                peer: "pep".into(),
             },
             binding: binding(),
             opened_ms: 0,
             approved_by: BTreeSet::new(),
             denied_by: None,
             used: false,
+            voided: false,
         }
     }
 
@@ -291,13 +328,14 @@ mod tests {
             action: "tools/call".into(),
             resource: "tool:a/b".into(),
             args_digest: "sha256:1".into(),
+            content_digest: "sha256:4".into(),
             tool_digest: "sha256:2".into(),
             bundle_digest: "sha256:3".into(),
         }
     }
 
     fn answer(user: &str, approve: bool) -> Answer {
-        Answer { user: user.into(), teams: vec!["finance".into()], approve }
+        Answer { user: user.into(), teams: vec!["finance".into()], by_role: false, approve }
     }
 
     #[test]
@@ -320,6 +358,15 @@ mod tests {
             let refused = own.answer(&answer(user, true), 10).unwrap_err();
             assert_eq!(refused, ApprovalError::OwnCall(user.into()));
         }
+    }
+
+    #[test]
+    fn an_owner_may_not_answer_and_a_member_of_an_owning_team_may() {
+        let mut owned = record(&["bob", "finance"], 1);
+        owned.opened.barred = vec!["finance".into(), "bob".into()];
+        let refused = owned.answer(&answer("bob", true), 10).unwrap_err();
+        assert_eq!(refused, ApprovalError::OwnCall("bob".into()));
+        owned.answer(&answer("carol", true), 10).unwrap();
     }
 
     #[test]

@@ -1,6 +1,6 @@
 use lictor_policy_lib::limits::{LimitKind, LimitRequest, OnError, Unit, Window};
 
-use super::Counter;
+use super::{Counter, PERIOD_KEPT_MS};
 
 fn limit(kind: LimitKind, max: u64, ms: Option<u64>) -> LimitRequest {
     LimitRequest {
@@ -13,6 +13,8 @@ fn limit(kind: LimitKind, max: u64, ms: Option<u64>) -> LimitRequest {
         cost: 1,
         on_error: OnError::Deny,
         refund_on_failure: false,
+        burst: max,
+        prices: None,
     }
 }
 
@@ -111,4 +113,52 @@ fn concurrent_counts_leases_and_they_end() {
     counter.refund(&limit, "call-0", 0, 1);
     assert!(try_take(&mut counter, &limit, 3));
     assert!(try_take(&mut counter, &limit, 4 + super::CONCURRENT_LEASE_MS));
+}
+
+fn calendar(kind: LimitKind, max: u64, start_ms: i64, end_ms: i64) -> LimitRequest {
+    LimitRequest { window: Window::Calendar { start_ms, end_ms }, ..limit(kind, max, None) }
+}
+
+/// Which window a call is of, its decision point's clock says; the store's clock may be further on.
+#[test]
+fn a_period_that_the_stores_clock_has_left_is_still_full() {
+    for kind in [LimitKind::Budget, LimitKind::Once] {
+        let limit = calendar(kind, 1, 0, 1_000);
+        let mut counter = Counter::new(kind);
+        assert!(try_take(&mut counter, &limit, 900), "{kind:?}");
+        for now_ms in [1_000, 5_000, 10 * PERIOD_KEPT_MS] {
+            assert!(!try_take(&mut counter, &limit, now_ms), "{kind:?} at {now_ms}");
+        }
+        assert!(!counter.is_idle(&limit, 999 + PERIOD_KEPT_MS));
+        assert!(counter.is_idle(&limit, 1_000 + PERIOD_KEPT_MS));
+    }
+}
+
+#[test]
+fn a_rate_of_more_than_one_in_a_microsecond_is_a_rate_still() {
+    for (max, ms) in [(2_000_000, 1_000), (100_000_000, 60_000), (1 << 52, 1), (700_000, 1_000)] {
+        let limit = LimitRequest { cost: max / 2 + 1, ..limit(LimitKind::Rate, max, Some(ms)) };
+        let mut counter = Counter::new(LimitKind::Rate);
+        assert!(try_take(&mut counter, &limit, 0), "{max}");
+        assert!(!try_take(&mut counter, &limit, 0), "{max}");
+    }
+}
+
+#[test]
+fn a_rate_that_microseconds_do_not_divide_evenly_never_gives_more() {
+    let limit = limit(LimitKind::Rate, 700_000, Some(1_000));
+    let mut counter = Counter::new(LimitKind::Rate);
+    let whole = LimitRequest { cost: 700_000, ..limit.clone() };
+    assert!(try_take(&mut counter, &whole, 0));
+    let regained = counter.room(&LimitRequest { cost: 0, ..limit }, 100).remaining;
+    assert!(regained <= 70_000, "{regained} in a tenth of a second");
+}
+
+#[test]
+fn what_is_held_of_a_limit_that_was_nothing_is_not_forgotten() {
+    let nothing = limit(LimitKind::Budget, 0, Some(1_000));
+    let mut counter = Counter::new(LimitKind::Budget);
+    counter.book(&nothing, 10, 5);
+    assert!(!counter.is_idle(&nothing, 20));
+    assert!(counter.is_idle(&nothing, 20_000));
 }

@@ -1,23 +1,29 @@
-//! State in this process. Everything is lost on a restart: opened sessions are
-//! unknown then, and the start-up record says that counters began again.
+//! State in this process. Without a journal everything is lost on a restart: opened sessions are
+//! unknown then, and the start-up record says that counters began again. With one, what was
+//! answered for is there again: see [`Journal`](super::journal::Journal) for what a power cut
+//! may cost.
 //!
 //! One lock a tenant guards everything of it. Critical sections are short, never
-//! await and never call out, so the lock is a plain one.
+//! await and never call out but to write the journal, so the lock is a plain one. Entries are
+//! written under it: the journal has the changes of a tenant in their order.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use lictor_policy_lib::limits::{LimitKind, LimitRequest, Unit, Window};
-use lictor_proto::decide::{Outcome, Settle};
-use lictor_proto::decision::{Effect, LimitState};
-use lictor_proto::facts::{SessionFacts, SessionKind};
+use lictor_policy_lib::limits::LimitKind;
+use lictor_proto::decide::Settle;
+use lictor_proto::revocation::Kind;
+use serde::{Deserialize, Serialize};
 
-use super::approval::{Answer, ApprovalError, ApprovalRecord, Binding, NewApproval, rfc3339};
-use super::counter::{Counter, Room};
-use super::{
-    Commit, Committed, Reservation, SessionKey, SettleError, Snapshot, State, StateError, Stored,
-};
+use super::approval::{Answer, ApprovalError, ApprovalRecord, Binding};
+use super::counters::{Page, Wanted};
+use super::journal::{Journal, JournalError};
+use super::op::{Entry, Op, Told};
+use super::owner::{Owner, Voided};
+use super::tenant::{Kept, Tenant};
+use super::{Commit, Committed, SessionKey, Snapshot, State, StateError, Stored};
 
 /// Stored verdicts are forgotten after this.
 pub const STORED_CALL_MS: i64 = 600_000;
@@ -26,82 +32,175 @@ pub const IMPLICIT_IDLE_MS: i64 = 24 * 3_600_000;
 /// Last permitted resources that a session remembers.
 pub const TAIL_ENTRIES_MAX: usize = 64;
 /// Approvals that are over are forgotten after this.
-const APPROVAL_KEPT_MS: i64 = 24 * 3_600_000;
-/// Every so many commits of a tenant, what is over is looked for.
-const SWEEP_EVERY_COMMITS: u64 = 4_096;
+pub(crate) const APPROVAL_KEPT_MS: i64 = 24 * 3_600_000;
+/// A snapshot replaces a journal that has grown by so many bytes.
+pub const SNAPSHOT_EVERY_BYTES: u64 = 64 << 20;
 
 /// State in this process.
 #[derive(Debug, Default)]
 pub struct Memory {
     tenants: Mutex<HashMap<String, Arc<Mutex<Tenant>>>>,
+    journal: Option<Journal>,
 }
 
-#[derive(Debug, Default)]
-struct Tenant {
-    counters: HashMap<CounterKey, (Counter, LimitRequest)>,
-    sessions: HashMap<String, Session>,
-    calls: HashMap<String, CallEntry>,
-    /// Calls in the order they were stored, for forgetting.
-    ages: VecDeque<(i64, String)>,
-    approvals: HashMap<String, ApprovalRecord>,
-    /// Open approvals by the digest of what they are bound to.
-    bound: HashMap<String, Vec<String>>,
-    commits: u64,
+/// What was found at start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recovery {
+    /// Changes that were made again.
+    pub entries: usize,
+    /// Whether there was a snapshot.
+    pub snapshot: bool,
+    /// Bytes of a change that nobody was answered for.
+    pub cut_bytes: u64,
 }
 
-/// Everything that names a counter. A session's counters hold the session's id.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct CounterKey {
-    id: String,
-    kind: LimitKind,
-    window: Window,
-    session: String,
-    key: String,
+impl Recovery {
+    /// Whether anything was there.
+    #[must_use]
+    pub fn is_something(self) -> bool {
+        self.entries > 0 || self.snapshot || self.cut_bytes > 0
+    }
 }
 
-#[derive(Debug)]
-struct Session {
-    facts: SessionFacts,
-    version: u64,
-    expires_ms: i64,
+/// Why the state of an earlier process cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Written by a version that is not understood.
+    #[error("the state journal holds what this version cannot read: {0}")]
+    Content(#[from] serde_json::Error),
 }
 
-#[derive(Debug)]
-enum CallEntry {
-    /// Given up before it was decided.
-    Abandoned,
-    /// Decided.
-    Decided(Box<Decided>),
-}
-
-#[derive(Debug)]
-struct Decided {
-    stored: Stored,
-    peer: String,
-    session: String,
-    resource: String,
-    held: Vec<(CounterKey, LimitRequest)>,
-    taken_ms: i64,
-    permits: bool,
-    settled: bool,
+#[derive(Serialize, Deserialize)]
+struct Snapshotted {
+    tenants: HashMap<String, Kept>,
 }
 
 impl Memory {
-    /// An empty store.
+    /// An empty store that is lost with the process.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    fn tenant(&self, name: &str) -> Arc<Mutex<Tenant>> {
-        Arc::clone(lock(&self.tenants).entry(name.to_owned()).or_default())
+    /// The store whose journal is in `dir`.
+    ///
+    /// # Errors
+    /// [`OpenError`]: a journal that cannot be read is never taken for an empty one.
+    pub fn open(dir: &Path) -> Result<(Self, Recovery), OpenError> {
+        let (journal, recovered) = Journal::open(dir)?;
+        let recovery = Recovery {
+            entries: recovered.entries.len(),
+            snapshot: recovered.snapshot.is_some(),
+            cut_bytes: recovered.cut_bytes,
+        };
+        let mut tenants: HashMap<String, Tenant> = HashMap::new();
+        if let Some(bytes) = recovered.snapshot {
+            let snapshot: Snapshotted = serde_json::from_slice(&bytes)?;
+            let kept = snapshot.tenants.into_iter();
+            tenants.extend(kept.map(|(name, kept)| (name, Tenant::restored(kept))));
+        }
+        for bytes in recovered.entries {
+            let entry: Entry<Op> = serde_json::from_slice(&bytes)?;
+            let tenant = tenants.entry(entry.tenant).or_default();
+            if entry.seq > tenant.seq {
+                tenant.apply(&entry.op, entry.now_ms);
+                // An entry that changes nothing now did so then: the numbers must not drift.
+                tenant.seq = entry.seq;
+            }
+        }
+        let shared = tenants.into_iter().map(|(name, tenant)| (name, Arc::new(Mutex::new(tenant))));
+        Ok((Self { tenants: Mutex::new(shared.collect()), journal: Some(journal) }, recovery))
     }
+
+    /// Replaces the journal by a snapshot, if it has grown by [`SNAPSHOT_EVERY_BYTES`]. Each
+    /// tenant stands still while it is copied, not while it is written. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the journal then simply goes on.
+    pub fn compact(&self) -> Result<bool, OpenError> {
+        match &self.journal {
+            Some(journal) if journal.segment_bytes() >= SNAPSHOT_EVERY_BYTES => {
+                self.snapshot(journal).map(|()| true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    fn snapshot(&self, journal: &Journal) -> Result<(), OpenError> {
+        let segment = journal.rotate()?;
+        let named: Vec<(String, Arc<Mutex<Tenant>>)> =
+            lock(&self.tenants).iter().map(|(name, t)| (name.clone(), Arc::clone(t))).collect();
+        let kept = named.into_iter().map(|(name, tenant)| {
+            let mut tenant = lock(&tenant);
+            tenant.forget();
+            let kept = tenant.kept();
+            drop(tenant);
+            (name, kept)
+        });
+        let bytes = serde_json::to_vec(&Snapshotted { tenants: kept.collect() })?;
+        Ok(journal.keep_snapshot(segment, &bytes)?)
+    }
+
+    fn tenant(&self, name: &str) -> Arc<Mutex<Tenant>> {
+        let mut tenants = lock(&self.tenants);
+        match tenants.get(name) {
+            Some(tenant) => Arc::clone(tenant),
+            None => Arc::clone(tenants.entry(name.to_owned()).or_default()),
+        }
+    }
+
+    /// Makes a change and writes it down. Returns its number in the journal.
+    fn change(&self, name: &str, op: Op, now_ms: i64) -> Result<(Told, Option<u64>), StateError> {
+        let tenant = self.tenant(name);
+        let mut tenant = lock(&tenant);
+        let told = tenant.apply(&op, now_ms);
+        let Some(journal) = self.journal.as_ref().filter(|_| told.changed()) else {
+            return Ok((told, None));
+        };
+        let entry = Entry { tenant: name.to_owned(), seq: tenant.seq, now_ms, op };
+        // What is not written down was not promised: it stays spent in memory, and is denied.
+        let written = serde_json::to_vec(&entry)
+            .map_err(|error| failed(&error))
+            .and_then(|bytes| journal.append(&bytes).map_err(|error| failed(&error)));
+        if let (Err(_), Op::Commit(commit)) = (&written, &entry.op) {
+            tenant.unanswer(&commit.call_id);
+        }
+        Ok((told, Some(written?)))
+    }
+
+    /// Waits for the disk, where a power cut must not undo what is answered.
+    async fn certain(&self, number: Option<u64>) -> Result<(), StateError> {
+        match (&self.journal, number) {
+            (Some(journal), Some(number)) => {
+                journal.synced(number).await.map_err(|error| failed(&error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn all(&self) -> Vec<(String, Arc<Mutex<Tenant>>)> {
+        lock(&self.tenants).iter().map(|(name, t)| (name.clone(), Arc::clone(t))).collect()
+    }
+}
+
+fn failed(error: &dyn std::error::Error) -> StateError {
+    StateError::Unavailable(error.to_string())
 }
 
 /// A panic while the lock was held cannot have left a half-made change: every
 /// change is made after the last thing that can fail.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a power cut must not undo this commit: what holds once, and what a person agreed to.
+fn is_final(commit: &Commit) -> bool {
+    commit.opens.is_some()
+        || !commit.verdict.approvals_used.is_empty()
+        || commit.verdict.limits.iter().any(|limit| limit.kind == LimitKind::Once)
 }
 
 #[async_trait]
@@ -114,25 +213,18 @@ impl State for Memory {
     ) -> Result<Snapshot, StateError> {
         let tenant = self.tenant(&session.tenant);
         let tenant = lock(&tenant);
-        let mut snapshot = match tenant.sessions.get(&session.id) {
-            Some(known) if known.expires_ms > now_ms => {
-                Snapshot { facts: known.facts.clone(), version: known.version }
-            }
-            _ if session.implicit => Snapshot { facts: implicit_facts(), version: 0 },
-            _ => return Err(StateError::SessionUnknown),
-        };
-        snapshot.facts.approvals = tenant.approved(binding, now_ms);
-        Ok(snapshot)
+        tenant.read(session, binding, now_ms)
     }
 
     async fn commit(&self, commit: Commit, now_ms: i64) -> Result<Committed, StateError> {
-        let tenant = self.tenant(&commit.session.tenant);
-        let mut tenant = lock(&tenant);
-        tenant.commits += 1;
-        if tenant.commits.is_multiple_of(SWEEP_EVERY_COMMITS) {
-            tenant.sweep(now_ms);
+        let tenant = commit.session.tenant.clone();
+        let waits = is_final(&commit);
+        let (told, number) = self.change(&tenant, Op::Commit(Box::new(commit)), now_ms)?;
+        let Told::Committed(committed) = told else { return Err(mismatch()) };
+        if waits {
+            self.certain(number).await?;
         }
-        Ok(tenant.commit(commit, now_ms))
+        Ok(committed)
     }
 
     async fn stored(
@@ -143,12 +235,7 @@ impl State for Memory {
     ) -> Result<Option<Stored>, StateError> {
         let tenant = self.tenant(tenant);
         let tenant = lock(&tenant);
-        Ok(match tenant.calls.get(call_id) {
-            Some(CallEntry::Decided(decided)) if decided.peer == peer => {
-                Some(decided.stored.clone())
-            }
-            _ => None,
-        })
+        Ok(tenant.stored(peer, call_id))
     }
 
     async fn settle(
@@ -158,25 +245,97 @@ impl State for Memory {
         settle: &Settle,
         now_ms: i64,
     ) -> Result<(), StateError> {
-        let tenant = self.tenant(tenant);
-        lock(&tenant).settle(peer, settle, now_ms).map_err(StateError::Settle)
+        let (told, _) = self.change(tenant, Op::settle(peer, settle), now_ms)?;
+        let Told::Settled(result) = told else { return Err(mismatch()) };
+        result.map_err(StateError::Settle)
     }
 
-    async fn open_session(&self, key: &SessionKey, expires_ms: i64) -> Result<(), StateError> {
-        let tenant = self.tenant(&key.tenant);
-        let session = Session { facts: SessionFacts::default(), version: 1, expires_ms };
-        lock(&tenant).sessions.insert(key.id.clone(), session);
-        Ok(())
+    async fn extend(
+        &self,
+        tenant: &str,
+        peer: &str,
+        call_id: &str,
+        now_ms: i64,
+    ) -> Result<(), StateError> {
+        let op = Op::Extend { peer: peer.to_owned(), call_id: call_id.to_owned() };
+        let (told, _) = self.change(tenant, op, now_ms)?;
+        let Told::Extended(result) = told else { return Err(mismatch()) };
+        result.map_err(StateError::Settle)
+    }
+
+    async fn counters(
+        &self,
+        tenant: &str,
+        wanted: &Wanted,
+        now_ms: i64,
+    ) -> Result<Page, StateError> {
+        let tenant = self.tenant(tenant);
+        let tenant = lock(&tenant);
+        Ok(tenant.counters(wanted, now_ms))
+    }
+
+    async fn reset(
+        &self,
+        tenant: &str,
+        id: &str,
+        key: &str,
+        now_ms: i64,
+    ) -> Result<u64, StateError> {
+        let op = Op::Reset { id: id.to_owned(), key: key.to_owned() };
+        let (told, number) = self.change(tenant, op, now_ms)?;
+        let Told::Reset(emptied) = told else { return Err(mismatch()) };
+        self.certain(number).await?;
+        Ok(emptied)
+    }
+
+    async fn renew_session(
+        &self,
+        key: &SessionKey,
+        expires_ms: i64,
+        now_ms: i64,
+    ) -> Result<(), StateError> {
+        let op = Op::Renew { id: key.id.clone(), expires_ms };
+        let (told, _) = self.change(&key.tenant, op, now_ms)?;
+        let Told::Renewed(result) = told else { return Err(mismatch()) };
+        result
+    }
+
+    async fn open_session(
+        &self,
+        key: &SessionKey,
+        implicit: &SessionKey,
+        owner: &Owner,
+        expires_ms: i64,
+    ) -> Result<(), StateError> {
+        let (id, implicit) = (key.id.clone(), implicit.id.clone());
+        let op = Op::Open { id, implicit, owner: owner.clone(), expires_ms };
+        self.change(&key.tenant, op, i64::MIN).map(|_| ())
+    }
+
+    async fn void(
+        &self,
+        tenant: &str,
+        kind: Kind,
+        id: &str,
+        now_ms: i64,
+    ) -> Result<Voided, StateError> {
+        let (told, number) = self.change(tenant, Op::Void { kind, id: id.to_owned() }, now_ms)?;
+        let Told::Voided(voided) = told else { return Err(mismatch()) };
+        self.certain(number).await?;
+        Ok(voided)
     }
 
     async fn approvals(&self, _now_ms: i64) -> Result<Vec<ApprovalRecord>, StateError> {
-        let tenants: Vec<_> = lock(&self.tenants).values().cloned().collect();
         let mut all: Vec<ApprovalRecord> = Vec::new();
-        for tenant in tenants {
-            all.extend(lock(&tenant).approvals.values().cloned());
+        for (_, tenant) in self.all() {
+            all.extend(lock(&tenant).approvals().cloned());
         }
         all.sort_by(|a, b| (b.opened_ms, &b.opened.id).cmp(&(a.opened_ms, &a.opened.id)));
         Ok(all)
+    }
+
+    async fn approval(&self, id: &str) -> Result<Option<ApprovalRecord>, StateError> {
+        Ok(self.all().into_iter().find_map(|(_, tenant)| lock(&tenant).approval(id).cloned()))
     }
 
     async fn resolve(
@@ -185,344 +344,31 @@ impl State for Memory {
         answer: Answer,
         now_ms: i64,
     ) -> Result<ApprovalRecord, StateError> {
-        let tenants: Vec<_> = lock(&self.tenants).values().cloned().collect();
-        for tenant in tenants {
-            let mut tenant = lock(&tenant);
-            if let Some(record) = tenant.approvals.get_mut(id) {
-                record.answer(&answer, now_ms)?;
-                return Ok(record.clone());
-            }
-        }
-        Err(ApprovalError::Unknown(id.to_owned()).into())
-    }
-}
-
-fn implicit_facts() -> SessionFacts {
-    SessionFacts {
-        kind: SessionKind::Implicit,
-        // What came in before the first call is not known.
-        labels: lictor_proto::decision::Labels::default(),
-        ..SessionFacts::default()
-    }
-}
-
-impl Tenant {
-    fn approved(&self, binding: &Binding, now_ms: i64) -> Vec<String> {
-        let open = self.bound.get(&binding.digest()).into_iter().flatten();
-        let records = open.filter_map(|id| self.approvals.get(id));
-        let mut asks: Vec<String> = records.flat_map(|record| record.covers(now_ms)).collect();
-        asks.sort();
-        asks.dedup();
-        asks
-    }
-
-    fn commit(&mut self, commit: Commit, now_ms: i64) -> Committed {
-        match self.calls.get(&commit.call_id) {
-            Some(CallEntry::Abandoned) => return Committed::Abandoned,
-            Some(CallEntry::Decided(decided)) => {
-                let same = decided.stored.request_digest == commit.request_digest
-                    && decided.peer == commit.peer;
-                return if same {
-                    Committed::Stored(decided.stored.clone())
-                } else {
-                    Committed::Reused
-                };
-            }
-            None => {}
-        }
-        if self.is_stale(&commit, now_ms) {
-            return Committed::Stale;
-        }
-        let (reservation, held) = self.reserve(&commit, now_ms);
-        let permitted = commit.permits && matches!(reservation, Reservation::Held(_));
-        if permitted {
-            self.permit(&commit, now_ms);
-        }
-        let approval = self.approval_for(&commit, now_ms);
-        let stored = Stored {
-            request_digest: commit.request_digest,
-            decision_id: commit.decision_id,
-            labels: commit.verdict.labels,
-            verdict: commit.verdict,
-            reservation,
-            approval,
+        let owner = self.all().into_iter().find(|(_, tenant)| lock(tenant).has_approval(id));
+        let Some((name, _)) = owner else {
+            return Err(ApprovalError::Unknown(id.to_owned()).into());
         };
-        let entry = Decided {
-            stored: stored.clone(),
-            peer: commit.peer,
-            session: commit.session.id,
-            resource: commit.resource,
-            held,
-            taken_ms: now_ms,
-            permits: permitted,
-            settled: false,
-        };
-        self.remember(commit.call_id, CallEntry::Decided(Box::new(entry)), now_ms);
-        Committed::Stored(stored)
+        let op = Op::Answer { id: id.to_owned(), answer };
+        let (told, number) = self.change(&name, op, now_ms)?;
+        let Told::Answered(result) = told else { return Err(mismatch()) };
+        let record = result?;
+        self.certain(number).await?;
+        Ok(*record)
     }
 
-    /// Whether the session changed, or an approval that the verdict rests on is
-    /// no longer there to be used.
-    fn is_stale(&self, commit: &Commit, now_ms: i64) -> bool {
-        if !commit.permits {
-            return false;
-        }
-        let version = self.sessions.get(&commit.session.id).map_or(0, |known| known.version);
-        let moved = commit.version.is_some_and(|read| read != version);
-        let used = &commit.verdict.approvals_used;
-        moved
-            || (!used.is_empty() && {
-                let granted = self.approved(&commit.binding, now_ms);
-                used.iter().any(|ask| !granted.contains(ask))
-            })
-    }
-
-    fn reserve(
-        &mut self,
-        commit: &Commit,
-        now_ms: i64,
-    ) -> (Reservation, Vec<(CounterKey, LimitRequest)>) {
-        if !commit.permits || commit.verdict.effect != Effect::Allow {
-            return (Reservation::Held(Vec::new()), Vec::new());
-        }
-        let wanted: Vec<(CounterKey, LimitRequest)> = commit
-            .limits
-            .iter()
-            .map(|limit| (key_of(limit, &commit.session.id), limit.clone()))
-            .collect();
-        let rooms: Vec<Room> =
-            wanted.iter().map(|(key, limit)| self.room(key, limit, now_ms)).collect();
-        let states: Vec<LimitState> =
-            wanted.iter().zip(&rooms).map(|((_, limit), room)| state_of(limit, room)).collect();
-        let short: Vec<String> = wanted
-            .iter()
-            .zip(&rooms)
-            .filter(|(_, room)| !room.fits)
-            .map(|((_, limit), _)| limit.id.clone())
-            .collect();
-        if !short.is_empty() {
-            return (Reservation::Short { short, limits: states }, Vec::new());
-        }
-        for (key, limit) in &wanted {
-            let fresh = || (Counter::new(limit.kind), limit.clone());
-            let (counter, _) = self.counters.entry(key.clone()).or_insert_with(fresh);
-            counter.take(limit, &commit.call_id, now_ms);
-        }
-        (Reservation::Held(states), wanted)
-    }
-
-    fn room(&self, key: &CounterKey, limit: &LimitRequest, now_ms: i64) -> Room {
-        match self.counters.get(key) {
-            Some((counter, _)) => counter.room(limit, now_ms),
-            None => Counter::new(limit.kind).room(limit, now_ms),
-        }
-    }
-
-    /// A permitted call counts at once, and its approval is used up.
-    fn permit(&mut self, commit: &Commit, now_ms: i64) {
-        let implicit = commit.session.implicit;
-        let session = self.sessions.entry(commit.session.id.clone()).or_insert_with(|| Session {
-            facts: implicit_facts(),
-            version: 0,
-            expires_ms: now_ms,
-        });
-        if implicit {
-            session.expires_ms = now_ms.saturating_add(IMPLICIT_IDLE_MS);
-        }
-        session.version += 1;
-        let facts = &mut session.facts;
-        facts.labels = facts.labels.raised_by(commit.verdict.labels);
-        if !commit.resource.is_empty() {
-            *facts.calls.entry(commit.resource.clone()).or_default() += 1;
-            facts.tail.push(commit.resource.clone());
-            let excess = facts.tail.len().saturating_sub(TAIL_ENTRIES_MAX);
-            facts.tail.drain(..excess);
-        }
-        for mark in &commit.verdict.marks {
-            if !facts.marks.contains(mark) {
-                facts.marks.push(mark.clone());
-            }
-        }
-        self.use_up(commit, now_ms);
-    }
-
-    fn use_up(&mut self, commit: &Commit, now_ms: i64) {
-        let open = self.bound.get(&commit.binding.digest()).cloned().unwrap_or_default();
-        for id in open {
-            let Some(record) = self.approvals.get_mut(&id) else { continue };
-            let covers = record.covers(now_ms);
-            if covers.iter().any(|ask| commit.verdict.approvals_used.contains(ask)) {
-                record.used = true;
-            }
-        }
-    }
-
-    /// The approval that an `ask` waits for: the one that is open for this very
-    /// call, or a new one.
-    fn approval_for(
-        &mut self,
-        commit: &Commit,
-        now_ms: i64,
-    ) -> Option<lictor_proto::decision::Approval> {
-        let opens = commit.opens.as_ref().filter(|_| commit.verdict.effect == Effect::Ask)?;
-        let digest = commit.binding.digest();
-        let waiting = self.bound.get(&digest).into_iter().flatten().find_map(|id| {
-            let record = self.approvals.get(id)?;
-            let same = record.opened.parts == opens.parts;
-            let open = record.standing(now_ms) == super::approval::Standing::Pending;
-            (same && open).then(|| record.public())
-        });
-        if waiting.is_some() {
-            return waiting;
-        }
-        let record = new_record(opens.clone(), commit.binding.clone(), now_ms);
-        let public = record.public();
-        self.bound.entry(digest).or_default().push(opens.id.clone());
-        self.approvals.insert(opens.id.clone(), record);
-        Some(public)
-    }
-
-    fn remember(&mut self, call_id: String, entry: CallEntry, now_ms: i64) {
-        self.ages.push_back((now_ms, call_id.clone()));
-        self.calls.insert(call_id, entry);
-    }
-
-    fn settle(&mut self, peer: &str, settle: &Settle, now_ms: i64) -> Result<(), SettleError> {
-        let Some(entry) = self.calls.get_mut(&settle.call_id) else {
-            if settle.outcome != Outcome::NotSent {
-                return Err(SettleError::Unknown);
-            }
-            // A decision that comes late must not be usable.
-            self.remember(settle.call_id.clone(), CallEntry::Abandoned, now_ms);
-            return Ok(());
-        };
-        let CallEntry::Decided(decided) = entry else { return Err(SettleError::Twice) };
-        if decided.peer != peer {
-            return Err(SettleError::NotYours);
-        }
-        if decided.settled {
-            return Err(SettleError::Twice);
-        }
-        decided.settled = true;
-        let held = std::mem::take(&mut decided.held);
-        let taken_ms = decided.taken_ms;
-        let uncount = (decided.permits && settle.outcome == Outcome::NotSent)
-            .then(|| (decided.session.clone(), decided.resource.clone()));
-        for (key, limit) in held {
-            self.settle_limit(&key, &limit, settle, taken_ms, now_ms);
-        }
-        if let Some((session, resource)) = uncount {
-            self.uncount(&session, &resource);
-        }
-        Ok(())
-    }
-
-    fn settle_limit(
-        &mut self,
-        key: &CounterKey,
-        limit: &LimitRequest,
-        settle: &Settle,
-        taken_ms: i64,
-        now_ms: i64,
-    ) {
-        let Some((counter, _)) = self.counters.get_mut(key) else { return };
-        let refund = match settle.outcome {
-            Outcome::NotSent => true,
-            Outcome::Failed => limit.refund_on_failure && limit.kind != LimitKind::Once,
-            Outcome::Done | Outcome::Unknown => false,
-        };
-        if refund || limit.kind == LimitKind::Concurrent {
-            counter.refund(limit, &settle.call_id, taken_ms, limit.cost);
-        } else if settle.outcome == Outcome::Done && limit.kind == LimitKind::Budget {
-            let used = used_units(limit, settle);
-            match used.checked_sub(limit.cost) {
-                Some(more) => counter.book(limit, now_ms, more),
-                None => counter.refund(limit, &settle.call_id, taken_ms, limit.cost - used),
-            }
-        }
-    }
-
-    /// A call that was never sent does not count for its session.
-    fn uncount(&mut self, session: &str, resource: &str) {
-        let Some(session) = self.sessions.get_mut(session) else { return };
-        session.version += 1;
-        if let Some(count) = session.facts.calls.get_mut(resource) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                session.facts.calls.remove(resource);
-            }
-        }
-        if let Some(last) = session.facts.tail.iter().rposition(|entry| entry == resource) {
-            session.facts.tail.remove(last);
-        }
-    }
-
-    fn sweep(&mut self, now_ms: i64) {
-        while let Some((stored_ms, _)) = self.ages.front() {
-            if stored_ms.saturating_add(STORED_CALL_MS) > now_ms {
-                break;
-            }
-            if let Some((_, call_id)) = self.ages.pop_front() {
-                self.calls.remove(&call_id);
-            }
-        }
-        self.sessions.retain(|_, session| session.expires_ms > now_ms);
-        let sessions = &self.sessions;
-        self.counters.retain(|key, (counter, limit)| match key.window {
-            // Counters of a session live and die with it.
-            Window::Session => sessions.contains_key(&key.session),
-            Window::Sliding { .. } => !counter.is_idle(limit, now_ms),
-        });
-        self.approvals
-            .retain(|_, record| record.opened.expires_ms.saturating_add(APPROVAL_KEPT_MS) > now_ms);
-        let approvals = &self.approvals;
-        self.bound.retain(|_, ids| {
-            ids.retain(|id| approvals.contains_key(id));
-            !ids.is_empty()
-        });
+    async fn close(&self) -> Result<(), StateError> {
+        self.journal.as_ref().map_or(Ok(()), Journal::close).map_err(|error| failed(&error))
     }
 }
 
-fn new_record(opened: NewApproval, binding: Binding, now_ms: i64) -> ApprovalRecord {
-    ApprovalRecord {
-        opened,
-        binding,
-        opened_ms: now_ms,
-        approved_by: std::collections::BTreeSet::new(),
-        denied_by: None,
-        used: false,
-    }
+/// A tenant answers what it was told; anything else is a fault of ours and denies.
+fn mismatch() -> StateError {
+    StateError::Unavailable("the state answered something else".to_owned())
 }
 
-fn key_of(limit: &LimitRequest, session: &str) -> CounterKey {
-    let session = match limit.window {
-        Window::Session => session.to_owned(),
-        Window::Sliding { .. } => String::new(),
-    };
-    CounterKey {
-        id: limit.id.clone(),
-        kind: limit.kind,
-        window: limit.window,
-        session,
-        key: limit.key.clone(),
-    }
-}
-
-fn state_of(limit: &LimitRequest, room: &Room) -> LimitState {
-    LimitState {
-        id: limit.id.clone(),
-        reserved: if room.fits { limit.cost } else { 0 },
-        remaining: room.remaining,
-        reset_at: rfc3339(room.reset_ms),
-        retry_after_ms: room.retry_after_ms,
-    }
-}
-
-fn used_units(limit: &LimitRequest, settle: &Settle) -> u64 {
-    let usage = settle.usage;
-    match limit.unit {
-        Unit::Calls | Unit::Bytes => limit.cost,
-        Unit::Tokens => usage.input_tokens.saturating_add(usage.max_output_tokens),
-        Unit::UsdMicros => usage.cost_usd_micros,
-    }
-}
+#[cfg(test)]
+#[path = "crash_tests.rs"]
+mod crash_tests;
+#[cfg(test)]
+#[path = "memory_tests.rs"]
+mod tests;

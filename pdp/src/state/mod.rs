@@ -4,13 +4,36 @@
 //!
 //! - this file: the trait and its messages. One test suite (`tests.rs`) holds
 //!   every implementation to the same behaviour.
-//! - [`counter`]: the arithmetic of limits, pure.
+//! - [`counter`]: the arithmetic of limits, pure. [`counters`]: what operators see of them.
+//! - [`config`]: which store, and opening it.
 //! - [`approval`]: one approval and who may still decide it, pure.
-//! - [`memory`]: everything in this process.
+//! - [`owner`]: whose a session or an approval is.
+//! - [`signals`]: loops, first uses and rates, pure.
+//! - [`journal`]: what survives a killed process.
+//! - [`memory`]: everything in this process, with a journal or without; [`tenant`] is what it does,
+//!   pure, and [`op`] what it is told.
+//! - [`redis`]: shared by several decision points; [`sliced`]: with parts of it leased to each.
 
 pub mod approval;
+#[cfg(test)]
+mod clock_tests;
+pub mod config;
 pub mod counter;
+pub mod counters;
+#[cfg(test)]
+mod equal_tests;
+pub mod journal;
+#[cfg(test)]
+mod many_tests;
 pub mod memory;
+pub(crate) mod op;
+pub mod owner;
+pub mod redis;
+#[cfg(test)]
+pub(crate) mod servers;
+pub mod signals;
+pub mod sliced;
+pub(crate) mod tenant;
 #[cfg(test)]
 mod tests;
 
@@ -18,12 +41,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lictor_policy_lib::evaluate::Verdict;
-use lictor_policy_lib::limits::LimitRequest;
+use lictor_policy_lib::registry::Prices;
 use lictor_proto::decide::Settle;
 use lictor_proto::decision::{Approval, Labels, LimitState};
-use lictor_proto::facts::SessionFacts;
+use lictor_proto::facts::{SessionFacts, SessionKind, Signals};
+use lictor_proto::revocation::Kind;
+use serde::{Deserialize, Serialize};
 
 use self::approval::{ApprovalRecord, Binding, NewApproval};
+use self::counters::{Page, Wanted};
+use self::owner::{Owner, Voided};
 
 /// Limits, sessions and approvals. Every method is atomic: two calls at once
 /// see each other whole or not at all.
@@ -70,17 +97,91 @@ pub trait State: Send + Sync {
         now_ms: i64,
     ) -> Result<(), StateError>;
 
-    /// Makes a session known until `expires_ms`.
+    /// A permitted call goes on: what it holds, and what is stored of it, begin their time anew.
+    /// Only for the peer that asked, and not after the settlement.
+    ///
+    /// # Errors
+    /// [`StateError::Settle`] says why it is refused.
+    async fn extend(
+        &self,
+        tenant: &str,
+        peer: &str,
+        call_id: &str,
+        now_ms: i64,
+    ) -> Result<(), StateError>;
+
+    /// Counters of which something is held, [`counters::PAGE_COUNTERS_MAX`] at most.
     ///
     /// # Errors
     /// [`StateError::Unavailable`] if the store does not answer.
-    async fn open_session(&self, key: &SessionKey, expires_ms: i64) -> Result<(), StateError>;
+    async fn counters(
+        &self,
+        tenant: &str,
+        wanted: &Wanted,
+        now_ms: i64,
+    ) -> Result<Page, StateError>;
+
+    /// Forgets what is held of limit `id` with `key`, in every window and session. Returns how
+    /// many counters were emptied.
+    ///
+    /// # Errors
+    /// [`StateError::Unavailable`] if the store does not answer.
+    async fn reset(
+        &self,
+        tenant: &str,
+        id: &str,
+        key: &str,
+        now_ms: i64,
+    ) -> Result<u64, StateError>;
+
+    /// An opened session goes on until `expires_ms`, with everything that it did.
+    ///
+    /// # Errors
+    /// [`StateError::SessionUnknown`] for one that is not there or is over.
+    async fn renew_session(
+        &self,
+        key: &SessionKey,
+        expires_ms: i64,
+        now_ms: i64,
+    ) -> Result<(), StateError>;
+
+    /// Makes a session of `owner` known until `expires_ms`. It begins as confidential as the
+    /// implicit session `implicit` of the same principal is by then, and with nothing counted.
+    ///
+    /// # Errors
+    /// [`StateError::Unavailable`] if the store does not answer.
+    async fn open_session(
+        &self,
+        key: &SessionKey,
+        implicit: &SessionKey,
+        owner: &Owner,
+        expires_ms: i64,
+    ) -> Result<(), StateError>;
+
+    /// Closes the opened sessions of somebody who is revoked (or the session `id` itself) and
+    /// voids their approvals, waited for and given ones.
+    ///
+    /// # Errors
+    /// [`StateError::Unavailable`] if the store does not answer.
+    async fn void(
+        &self,
+        tenant: &str,
+        kind: Kind,
+        id: &str,
+        now_ms: i64,
+    ) -> Result<Voided, StateError>;
 
     /// All approvals, newest first.
     ///
     /// # Errors
     /// [`StateError::Unavailable`] if the store does not answer.
     async fn approvals(&self, now_ms: i64) -> Result<Vec<ApprovalRecord>, StateError>;
+
+    /// One approval; `None` where there is none of that id.
+    ///
+    /// # Errors
+    /// [`StateError::Unavailable`] if the store does not answer.
+    async fn approval(&self, id: &str) -> Result<Option<ApprovalRecord>, StateError>;
 
     /// Records one person's answer to an approval.
     ///
@@ -92,10 +193,54 @@ pub trait State: Send + Sync {
         answer: approval::Answer,
         now_ms: i64,
     ) -> Result<ApprovalRecord, StateError>;
+
+    /// Makes a tenant known to those who ask about all of them. Returns whether the store had not
+    /// heard of it, which one that was known before means that the store began again.
+    ///
+    /// # Errors
+    /// [`StateError::Unavailable`] if the store does not answer.
+    async fn know_tenant(&self, _tenant: &str) -> Result<bool, StateError> {
+        Ok(false)
+    }
+
+    /// The text that all decision points of this store share; without it where its mark is
+    /// `known`. `None` where nobody shares this store.
+    ///
+    /// # Errors
+    /// [`StateError::Unavailable`] if the store does not answer.
+    async fn shared_text(&self, _known: &str) -> Result<Option<Shared>, StateError> {
+        Ok(None)
+    }
+
+    /// Replaces the shared text if its mark is still `expected`, which is empty for none. Returns
+    /// the new mark; `None` where somebody else was faster, or nobody shares this store.
+    ///
+    /// # Errors
+    /// [`StateError::Unavailable`] if the store does not answer; then it may be replaced or not.
+    async fn put_shared_text(
+        &self,
+        _expected: &str,
+        _text: &str,
+    ) -> Result<Option<String>, StateError> {
+        Ok(None)
+    }
+
+    /// Whether every question is a round trip, so that what nobody would look at is not asked.
+    fn is_far(&self) -> bool {
+        false
+    }
+
+    /// Puts on the disk what was answered for, and takes no more.
+    ///
+    /// # Errors
+    /// [`StateError::Unavailable`] if that is not certain.
+    async fn close(&self) -> Result<(), StateError> {
+        Ok(())
+    }
 }
 
 /// Which session.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SessionKey {
     /// Isolation boundary.
     pub tenant: String,
@@ -105,20 +250,48 @@ pub struct SessionKey {
     pub implicit: bool,
 }
 
+/// What all decision points of a store share.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shared {
+    /// Names the content: the same again has the same mark. Empty where there is none.
+    pub mark: String,
+    /// The content; `None` where there is none, or where it is known.
+    pub text: Option<String>,
+}
+
 /// What a decision reads.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
     /// Facts for policy, approvals included.
     pub facts: SessionFacts,
+    /// Unusual behaviour.
+    pub signals: Signals,
     /// Rises with every change of the session.
     pub version: u64,
 }
 
+impl Snapshot {
+    /// An implicit session of which nothing is known.
+    #[must_use]
+    pub fn unread() -> Self {
+        let facts = SessionFacts {
+            kind: SessionKind::Implicit,
+            labels: Labels::default(),
+            ..SessionFacts::default()
+        };
+        Self { facts, signals: Signals::default(), version: 0 }
+    }
+}
+
 /// What a decision writes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Commit {
     /// Which session.
     pub session: SessionKey,
+    /// The implicit session of the same principal, where `session` is an opened one: what is
+    /// permitted counts for both, so that a call without the handle is judged by it too.
+    #[serde(default)]
+    pub implicit: Option<SessionKey>,
     /// The version that was read; `None` if policy reads no session facts.
     pub version: Option<u64>,
     /// The call.
@@ -129,18 +302,35 @@ pub struct Commit {
     pub decision_id: String,
     /// The peer that asked; only it may settle.
     pub peer: String,
-    /// What policy said.
+    /// What policy said; its limits are reserved if it allows.
     pub verdict: Arc<Verdict>,
-    /// Limits to reserve if the verdict allows.
-    pub limits: Vec<LimitRequest>,
     /// The resource to count; empty for none.
     pub resource: String,
+    /// What the call may cost, millionths of a dollar; counts for the session at once.
+    pub cost_usd_micros: u64,
+    /// What the model's tokens cost, for the settlement.
+    pub prices: Option<Prices>,
     /// What an approval must be bound to.
     pub binding: Binding,
     /// The approval to open if the verdict asks.
     pub opens: Option<NewApproval>,
     /// Whether this commit permits something (phase request, effect allow).
     pub permits: bool,
+    /// Whether policy can see what the session did: its calls, signals, approvals or labels.
+    #[serde(default = "yes")]
+    pub watched: bool,
+}
+
+impl Commit {
+    /// The sessions that a permitted call counts for.
+    pub(crate) fn sessions(&self) -> impl Iterator<Item = &SessionKey> {
+        std::iter::once(&self.session).chain(&self.implicit)
+    }
+}
+
+/// What is not known to be unseen is seen.
+fn yes() -> bool {
+    true
 }
 
 /// What came of a commit.
@@ -157,7 +347,7 @@ pub enum Committed {
 }
 
 /// What is kept of a decided call.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stored {
     /// Digest of the call.
     pub request_digest: String,
@@ -174,7 +364,7 @@ pub struct Stored {
 }
 
 /// What was reserved.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reservation {
     /// Everything that was wanted.
     Held(Vec<LimitState>),
