@@ -6,7 +6,13 @@ use std::path::{Path, PathBuf};
 
 pub use lictor_audit::config::{AuditConfig, DurabilityRule};
 use lictor_identity::Role;
+use lictor_identity::tls::ServerTlsConfig;
 use serde::{Deserialize, Serialize};
+
+use crate::registered::{OperatorConfig, PepConfig};
+use crate::revocation::config::RevocationsConfig;
+use crate::state::config::{StateConfig, StoreError};
+use crate::webhook::config::ApprovalsConfig;
 
 /// `[pdp]`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -14,6 +20,9 @@ use serde::{Deserialize, Serialize};
 pub struct PdpConfig {
     /// Where gRPC and REST are served.
     pub listen: SocketAddr,
+    /// Certificate and key of `listen`, and whose certificates callers may show. Without it that
+    /// listener is not encrypted.
+    pub tls: Option<ServerTlsConfig>,
     /// Unix socket, besides `listen`.
     pub socket: Option<PathBuf>,
     /// Archive or folder of the bundle.
@@ -32,9 +41,27 @@ pub struct PdpConfig {
     pub token_file: Option<PathBuf>,
     /// Bearer token of operators; default `<state_dir>/operator.token`.
     pub operator_token_file: Option<PathBuf>,
+    /// Where limits, sessions and approvals are kept.
+    pub state: StateConfig,
+    /// A signed list of what is revoked that somebody else keeps, besides our own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revocations: Option<RevocationsConfig>,
+    /// Who is told of approvals, and how they are answered.
+    #[serde(skip_serializing_if = "is_default")]
+    pub approvals: ApprovalsConfig,
     /// Roles of the socket's peers by user id; default: our own user id is
     /// operator and auditor.
     pub peers: BTreeMap<String, Vec<Role>>,
+    /// Enforcement points by name, each with a token or certificate of its own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub peps: Vec<PepConfig>,
+    /// Operators' and auditors' programs, known by their certificates.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub operators: Vec<OperatorConfig>,
+    /// Whether the token of `token_file` counts, which may ask about everything; default: only
+    /// while `peps` is empty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_pep: Option<bool>,
     /// Accept unsigned bundles. Only on a loopback address; marked in every record.
     pub insecure_dev: bool,
     /// How often the bundle is looked at, in milliseconds.
@@ -47,6 +74,7 @@ impl Default for PdpConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7070)),
+            tls: None,
             socket: None,
             bundle: PathBuf::from("bundle.tar.gz"),
             trust_keys: Vec::new(),
@@ -56,12 +84,22 @@ impl Default for PdpConfig {
             state_dir: PathBuf::from("state"),
             token_file: None,
             operator_token_file: None,
+            state: StateConfig::default(),
+            revocations: None,
+            approvals: ApprovalsConfig::default(),
             peers: BTreeMap::new(),
+            peps: Vec::new(),
+            operators: Vec::new(),
+            default_pep: None,
             insecure_dev: false,
             poll_ms: 500,
             drain_ms: 10_000,
         }
     }
+}
+
+fn is_default(config: &ApprovalsConfig) -> bool {
+    *config == ApprovalsConfig::default()
 }
 
 /// Why a configuration cannot be used.
@@ -78,6 +116,9 @@ pub enum ConfigError {
     /// A peer is not a user id.
     #[error("`{0}` in [pdp.peers] is not a user id: use a number")]
     Peer(String),
+    /// The store.
+    #[error(transparent)]
+    State(#[from] StoreError),
 }
 
 impl PdpConfig {
@@ -89,6 +130,11 @@ impl PdpConfig {
         self.trust_keys.iter_mut().for_each(below);
         let optional = [&mut self.socket, &mut self.token_file, &mut self.operator_token_file];
         optional.into_iter().flatten().for_each(below);
+        self.peps.iter_mut().filter_map(|pep| pep.token_file.as_mut()).for_each(below);
+        self.approvals.take_paths_from(base);
+        self.revocations.iter_mut().for_each(|list| list.take_paths_from(base));
+        self.state.take_paths_from(base);
+        self.tls.iter_mut().for_each(|tls| tls.take_paths_from(base));
     }
 
     /// Checks what belongs together.
@@ -102,7 +148,14 @@ impl PdpConfig {
         if !self.insecure_dev && self.trust_keys.is_empty() {
             return Err(ConfigError::NoTrustKeys);
         }
+        self.state.check()?;
         self.peer_roles().map(|_| ())
+    }
+
+    /// Whether the unrestricted token of `token_file` counts.
+    #[must_use]
+    pub fn has_default_pep(&self) -> bool {
+        self.default_pep.unwrap_or(self.peps.is_empty())
     }
 
     /// Roles of the socket's peers by user id.
@@ -141,6 +194,16 @@ mod tests {
         assert!(config.check().is_ok());
         config.listen = SocketAddr::from(([0, 0, 0, 0], 7070));
         assert!(matches!(config.check(), Err(ConfigError::InsecureAddress(_))));
+    }
+
+    #[test]
+    fn certificates_are_read_and_printed_as_they_are() {
+        let text = "[tls]\ncert = 'a'\nkey = 'b'\nclient_ca = ['c']\nclient_auth = 'required'\n";
+        let mut config: PdpConfig = toml::from_str(text).unwrap();
+        let printed = toml::to_string_pretty(&config).unwrap();
+        assert_eq!(toml::from_str::<PdpConfig>(&printed).unwrap().tls, config.tls);
+        config.take_paths_from(Path::new("/etc"));
+        assert_eq!(config.tls.unwrap().key, Path::new("/etc/b"));
     }
 
     #[test]

@@ -1,9 +1,16 @@
 //! The path of one decision: live bundle, plan, facts, evaluate, commit, conclude,
-//! record. The order is DESIGN's; every way out of it is a denial with a reason.
+//! record. The order is DESIGN's; every way out of it is a denial with a reason. [`opening`] is what
+//! sessions begin and go on with, [`outage`] what happens while the store does not answer,
+//! [`revoked`] what a revocation does to a call that is being decided on.
 
+mod opening;
+mod outage;
+mod revoked;
+
+use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -12,23 +19,30 @@ use lictor_identity::Role;
 use lictor_policy_lib::conclude::{CommitResult, Ids, conclude, dry_run};
 use lictor_policy_lib::engine::Budget;
 use lictor_policy_lib::evaluate::{Verdict, complete_facts, evaluate};
-use lictor_policy_lib::limits::OnError;
+use lictor_policy_lib::limits;
 use lictor_policy_lib::load::LoadedBundle;
 use lictor_policy_lib::plan::{Plan, plan};
 use lictor_proto::call::{Call, Phase};
-use lictor_proto::decide::{Answer, DEFAULT_BUDGET_MS, DecideError, Hints, Settle};
+use lictor_proto::decide::{Answer, DEFAULT_BUDGET_MS, DecideError, Hints, Outcome, Settle};
 use lictor_proto::decision::{Decision, Effect, Reason};
-use lictor_proto::facts::{Facts, SessionFacts};
+use lictor_proto::facts::Facts;
 use lictor_proto::reason;
+use lictor_proto::revocation::Involved;
 
 use crate::approvals;
+use crate::approvals::wait::Changes;
 use crate::clock::{Clock, new_id};
+use crate::limits::metrics::LimitCounts;
+use crate::limits::quota::quotas;
 use crate::live::Live;
 use crate::peer::Peer;
 use crate::record::{self, Recorded};
-use crate::session::{HandleError, Handles, SESSION_MS, Turns};
+use crate::revocation::Revocations;
+use crate::session::{self, HandleError, Handles, Turns};
 use crate::state::approval::Binding;
-use crate::state::{Commit, Committed, Reservation, SessionKey, State, StateError, Stored};
+use crate::state::{
+    Commit, Committed, Reservation, SessionKey, Snapshot, State, StateError, Stored,
+};
 
 /// How often a decision is made again because its session changed meanwhile.
 pub const RETRIES_MAX: usize = 3;
@@ -40,6 +54,7 @@ const ENGINE_SHARE_PERCENT: u64 = 40;
 /// The decision point.
 pub struct Pdp {
     pub(crate) live: Live,
+    pub(crate) revocations: Revocations,
     pub(crate) state: Arc<dyn State>,
     pub(crate) audit: AuditLog,
     pub(crate) durability: crate::config::DurabilityRule,
@@ -48,6 +63,8 @@ pub struct Pdp {
     pub(crate) clock: Clock,
     pub(crate) counts: Counts,
     pub(crate) draining: AtomicBool,
+    pub(crate) approval_changes: Changes,
+    pub(crate) webhooks: OnceLock<Arc<crate::webhook::Counts>>,
     pub(crate) approver: Option<Arc<lictor_identity::Authenticator>>,
     pub(crate) started_ms: i64,
 }
@@ -61,6 +78,7 @@ pub struct Counts {
     pub deny: AtomicU64,
     /// Asked.
     pub ask: AtomicU64,
+    pub(crate) limits: LimitCounts,
 }
 
 /// One call on its way, with everything that is fixed before it is evaluated.
@@ -80,6 +98,10 @@ struct Made {
     facts: Facts,
     hints: Hints,
     session: String,
+    /// The call with its agents under their registry ids, where it came with other names.
+    resolved: Option<Arc<Call>>,
+    /// Whether it was made without the store.
+    state_unavailable: bool,
 }
 
 impl Pdp {
@@ -107,6 +129,7 @@ impl Pdp {
             Ok(made) => made,
             Err(_) => self.panicked(&call),
         };
+        let made = self.unless_revoked(peer, &call, made).await;
         self.released(peer, &call, made, started.elapsed()).await
     }
 
@@ -138,18 +161,37 @@ impl Pdp {
         made: Made,
         took: Duration,
     ) -> Result<Answer, DecideError> {
+        self.record(peer, call, &made, took).await?;
+        let effect = made.decision.effect;
+        let made = self.unless_revoked(peer, call, made).await;
+        if made.decision.effect != effect {
+            // Revoked while its record was written: that decision was never given.
+            self.record(peer, call, &made, took).await?;
+        }
+        self.count(made.decision.effect);
+        self.counts.limits.count(&made.decision);
+        Ok(Answer { decision: made.decision, hints: made.hints })
+    }
+
+    async fn record(
+        &self,
+        peer: &Peer,
+        call: &Call,
+        made: &Made,
+        took: Duration,
+    ) -> Result<(), DecideError> {
         let recorded = Recorded {
             peer: &peer.name,
-            call,
+            call: made.resolved.as_deref().unwrap_or(call),
+            received: call,
             decision: &made.decision,
             verdict: &made.verdict,
             facts: &made.facts,
             session: &made.session,
+            state_unavailable: made.state_unavailable,
             duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         };
-        self.append(record::decision(&recorded, self.clock.now_ms()), &made).await?;
-        self.count(made.decision.effect);
-        Ok(Answer { decision: made.decision, hints: made.hints })
+        self.append(record::decision(&recorded, self.clock.now_ms()), made).await
     }
 
     /// Decides without reserving or storing anything. Facts that are stated stay.
@@ -166,6 +208,12 @@ impl Pdp {
         };
         let outcome = dry_run(&bundle, call, facts, now_ms, Budget::default());
         let mut decision = outcome.decision;
+        let named = bundle.resolve(call);
+        let session = self.handles.session_of(&named, now_ms).ok();
+        let session = session.as_ref().map(|session| session.id.as_str());
+        if let Some(reason) = self.revocations.check(&named, call, session, now_ms) {
+            decision = Decision { dry_run: true, ..Decision::denied("", &call.call_id, reason) };
+        }
         decision.decision_id = new_id(now_ms);
         Ok(Answer { decision, hints: Hints::default() })
     }
@@ -179,13 +227,20 @@ impl Pdp {
             return Err(refused(reason::ROLE_MISSING, "settling needs the role `pep`"));
         }
         let now_ms = self.clock.now_ms();
-        // A peer's calls may be of any tenant it serves; call ids are unique.
+        // A peer's calls may be of any tenant it serves; call ids are unique. What will never be
+        // sent is told to each: one that does not know the call must not decide it late either.
+        let mut taken = false;
         for tenant in self.tenants() {
             match self.state.settle(&tenant, &peer.name, settle, now_ms).await {
                 Err(StateError::Settle(crate::state::SettleError::Unknown)) => {}
+                Ok(()) if settle.outcome == Outcome::NotSent => taken = true,
                 Ok(()) => return Ok(()),
+                Err(StateError::Unavailable(why)) => return Err(DecideError::Unavailable(why)),
                 Err(error) => return Err(refused("settle_refused", &error.to_string())),
             }
+        }
+        if taken {
+            return Ok(());
         }
         Err(refused("settle_refused", "no permitted call has this id"))
     }
@@ -226,33 +281,61 @@ impl Pdp {
         };
         let Some(bundle) = self.live.of(&call.tenant) else {
             let message = "no policy bundle is live, so nothing is allowed";
-            return denied(call, &ids, Reason::new(reason::BUNDLE_MISSING, message), "");
+            let missing = || Reason::new(reason::BUNDLE_MISSING, message);
+            return denied(call, &ids, peer.refuses(call).unwrap_or_else(missing), "");
         };
         ids.bundle = Some(bundle.reference().clone());
-        let session = match self.handles.session_of(call, now_ms) {
-            Ok(session) => session,
-            Err(error) => return denied(call, &ids, unknown_session(error), ""),
+        let resolved = match bundle.resolve(call) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(call) => Some(Arc::new(call)),
         };
-        let asked = Asked { peer, call, bundle, session, ids, budget };
-        if call.phase != Phase::Request {
+        // The digest stays that of the call as it came: by it the peer knows its own question.
+        let named = resolved.as_ref().unwrap_or(call);
+        let session = self.handles.session_of(named, now_ms);
+        let id = session.as_ref().map(|session| session.id.clone()).unwrap_or_default();
+        let foreign = peer.refuses(named);
+        let revoked = || self.revocations.check(named, call, Some(&id), now_ms);
+        let mut made = match (foreign.or_else(revoked), session) {
+            (Some(reason), _) => denied(named, &ids, reason, &id),
+            (None, Ok(session)) => {
+                self.judged(Asked { peer, call: named, bundle, session, ids, budget }).await
+            }
+            (None, Err(error)) => denied(named, &ids, unknown_session(error), ""),
+        };
+        if let Some(named) = &resolved {
+            let mut involved = Involved::default();
+            involved.also(named);
+            made.hints.agents = involved.agents;
+        }
+        Made { resolved, ..made }
+    }
+
+    async fn judged(&self, asked: Asked<'_>) -> Made {
+        if asked.call.phase != Phase::Request {
             return self.evaluate_only(&asked).await;
         }
-        if let Some(made) = self.again(&asked).await {
-            return made;
+        // Where nothing has to be read first, the commit itself says whether it was decided before.
+        if self.leaves_unread(&asked) {
+            return self.evaluate_and_commit(&asked).await;
         }
-        self.evaluate_and_commit(&asked).await
+        match self.again(&asked).await {
+            Ok(Some(made)) => made,
+            Ok(None) => self.evaluate_and_commit(&asked).await,
+            // Not asked a second time: its answer is waited for as long as a decision may take.
+            Err(error) => asked.without_state(&error, self.clock.now_ms()),
+        }
     }
 
     /// The same call again gets what was stored, without another evaluation.
-    async fn again(&self, asked: &Asked<'_>) -> Option<Made> {
+    async fn again(&self, asked: &Asked<'_>) -> Result<Option<Made>, StateError> {
         let Asked { peer, call, .. } = asked;
-        let stored = self.state.stored(&call.tenant, &peer.name, &call.call_id).await.ok()??;
-        if stored.request_digest != asked.ids.request_digest {
-            return None;
-        }
+        let stored = self.state.stored(&call.tenant, &peer.name, &call.call_id).await?;
+        let Some(stored) = stored.filter(|s| s.request_digest == asked.ids.request_digest) else {
+            return Ok(None);
+        };
         let plan = plan(&asked.bundle, call, self.clock.now_ms()).ok();
         let hints = plan.map(|plan| plan.hints).unwrap_or_default();
-        Some(asked.concluded(stored, hints, Facts::default()))
+        Ok(Some(asked.concluded(stored, hints, Facts::default())))
     }
 
     /// Phases list and response change nothing.
@@ -261,10 +344,10 @@ impl Pdp {
         let binding = approvals::binding(asked.call, &asked.bundle, &asked.session);
         match self.state.read(&asked.session, &binding, now_ms).await {
             Ok(snapshot) => {
-                let (plan, verdict, facts) = asked.judge(snapshot.facts, now_ms);
+                let (plan, verdict, facts) = asked.judge(snapshot, now_ms);
                 asked.uncommitted(verdict, facts, plan.hints)
             }
-            Err(error) => asked.denied(state_failure(&error)),
+            Err(error) => asked.without_state(&error, now_ms),
         }
     }
 
@@ -278,17 +361,25 @@ impl Pdp {
         let binding = approvals::binding(asked.call, &asked.bundle, &asked.session);
         for _ in 0..=RETRIES_MAX {
             let now_ms = self.clock.now_ms();
-            let snapshot = match self.state.read(&asked.session, &binding, now_ms).await {
+            let snapshot = match self.snapshot(asked, &binding, now_ms).await {
                 Ok(snapshot) => snapshot,
-                Err(error) => return asked.denied(state_failure(&error)),
+                Err(error) => return asked.without_state(&error, now_ms),
             };
-            let (plan, verdict, facts) = asked.judge(snapshot.facts, now_ms);
-            let version = plan.wants_session.then_some(snapshot.version);
+            let version = snapshot.version;
+            let (plan, verdict, facts) = asked.judge(snapshot, now_ms);
+            let version = plan.wants_session.then_some(version);
             let commit = asked.commit(&binding, &verdict, version, now_ms);
             match self.state.commit(commit, now_ms).await {
+                Ok(Committed::Stored(stored)) if stored.decision_id != asked.ids.decision_id => {
+                    // Decided before: what was found now explains nothing of it.
+                    return asked.concluded(stored, plan.hints, Facts::default());
+                }
                 Ok(Committed::Stored(stored)) => {
+                    if verdict.effect == Effect::Ask || !verdict.approvals_used.is_empty() {
+                        self.approval_changes.tell();
+                    }
                     let mut made = asked.concluded(stored, plan.hints, facts);
-                    self.open_session(asked.call, &mut made, now_ms).await;
+                    self.open_session(asked, &mut made, now_ms).await;
                     return made;
                 }
                 Ok(Committed::Stale) => tokio::task::yield_now().await,
@@ -301,25 +392,22 @@ impl Pdp {
         asked.denied(Reason::new(reason::SESSION_CONFLICT, message))
     }
 
-    /// An allowed `session/open` makes the session known and mints its handle.
-    async fn open_session(&self, call: &Call, made: &mut Made, now_ms: i64) {
-        let opens = call.action.name == "session/open" && made.decision.effect == Effect::Allow;
-        if !opens || !call.asks_all() {
-            return;
+    /// What the session did; not asked of a store that is far where nobody would look at it.
+    async fn snapshot(
+        &self,
+        asked: &Asked<'_>,
+        binding: &Binding,
+        now_ms: i64,
+    ) -> Result<Snapshot, StateError> {
+        if self.leaves_unread(asked) {
+            return Ok(Snapshot::unread());
         }
-        let key = SessionKey { tenant: call.tenant.clone(), id: new_id(now_ms), implicit: false };
-        let expires_ms = now_ms.saturating_add(SESSION_MS);
-        match self.state.open_session(&key, expires_ms).await {
-            Ok(()) => {
-                made.hints.session_handle = Some(self.handles.mint(call, &key.id, expires_ms));
-                made.hints.session_id = Some(key.id);
-            }
-            Err(error) => {
-                made.decision.effect = Effect::Deny;
-                made.decision.obligations.clear();
-                made.decision.reasons = vec![state_failure(&error)];
-            }
-        }
+        self.state.read(&asked.session, binding, now_ms).await
+    }
+
+    /// Whether nobody would look at what a store that is far knows of the session.
+    fn leaves_unread(&self, asked: &Asked<'_>) -> bool {
+        self.state.is_far() && asked.session.implicit && !asked.bundle.uses_session()
     }
 
     fn panicked(&self, call: &Call) -> Made {
@@ -353,8 +441,8 @@ impl Pdp {
 }
 
 impl Asked<'_> {
-    fn judge(&self, session: SessionFacts, now_ms: i64) -> (Plan, Arc<Verdict>, Facts) {
-        let facts = Facts { session, ..Facts::default() };
+    fn judge(&self, read: Snapshot, now_ms: i64) -> (Plan, Arc<Verdict>, Facts) {
+        let facts = Facts { session: read.facts, signals: read.signals, ..Facts::default() };
         let mut facts = complete_facts(&self.bundle, self.call, facts, now_ms);
         match plan(&self.bundle, self.call, now_ms) {
             Ok(plan) => {
@@ -373,20 +461,24 @@ impl Asked<'_> {
         now_ms: i64,
     ) -> Commit {
         let call = self.call;
+        let (cost_usd_micros, prices) = limits::money(call, self.bundle.registry());
         let opens = (verdict.effect == Effect::Ask)
-            .then(|| approvals::new_approval(&self.bundle, call, verdict, now_ms));
+            .then(|| approvals::new_approval(&self.bundle, call, verdict, &self.peer.name, now_ms));
         Commit {
             session: self.session.clone(),
+            implicit: (!self.session.implicit).then(|| session::implicit(call)),
             version,
             call_id: call.call_id.clone(),
             request_digest: self.ids.request_digest.clone(),
             decision_id: self.ids.decision_id.clone(),
             peer: self.peer.name.clone(),
-            limits: verdict.limits.clone(),
+            cost_usd_micros,
+            prices,
             resource: call.resource.as_ref().map(|r| r.id.clone()).unwrap_or_default(),
             binding: binding.clone(),
             opens,
             permits: verdict.effect == Effect::Allow && call.asks_all(),
+            watched: self.bundle.uses_session(),
             verdict: Arc::clone(verdict),
         }
     }
@@ -411,25 +503,6 @@ impl Asked<'_> {
         made(decision, stored.verdict, facts, hints, &self.session.id)
     }
 
-    /// With the store down a limit's own `on_error` decides; an approval that
-    /// cannot be consumed cannot be used.
-    fn commit_failed(
-        &self,
-        verdict: Arc<Verdict>,
-        facts: Facts,
-        hints: Hints,
-        error: &StateError,
-    ) -> Made {
-        let open = !verdict.limits.is_empty()
-            && verdict.approvals_used.is_empty()
-            && verdict.limits.iter().all(|limit| limit.on_error == OnError::Allow);
-        if open {
-            self.uncommitted(verdict, facts, hints)
-        } else {
-            self.denied(state_failure(error))
-        }
-    }
-
     fn denied(&self, reason: Reason) -> Made {
         denied(self.call, &self.ids, reason, &self.session.id)
     }
@@ -452,7 +525,9 @@ fn made(
     session: &str,
 ) -> Made {
     hints.session_id = Some(session.to_owned());
-    Made { decision, verdict, facts, hints, session: session.to_owned() }
+    hints.quotas = quotas(&decision, &verdict.limits);
+    let session = session.to_owned();
+    Made { decision, verdict, facts, hints, session, resolved: None, state_unavailable: false }
 }
 
 fn unknown_session(error: HandleError) -> Reason {

@@ -2,18 +2,22 @@
 
 use std::sync::Arc;
 
+use axum::http::{HeaderMap, header};
 use lictor_identity::{
-    AuthError, Authenticator, DoorError, DoorTokens, Identity, PeerRoles, Presented, Role,
-    Settings, SettingsError,
+    AuthError, Authenticator, ClientCertificate, DoorError, DoorTokens, Identity, PeerRoles,
+    Presented, Role, Scheme, Secret, Settings, SettingsError,
 };
 
 use crate::peer::Peer;
+use crate::registered::Registered;
 
 /// Who may come in.
 pub struct Door {
     authenticator: Authenticator,
     /// Knows approvers by credentials of their own; they get no further than approvals.
     approvers: Option<Arc<Authenticator>>,
+    /// Peers with a token or certificate of their own.
+    registered: Arc<Registered>,
 }
 
 /// Why there is no door.
@@ -48,13 +52,22 @@ impl Door {
     ///
     /// # Errors
     /// [`BuildError`]: a token is too short, or a role cannot be held.
-    pub fn new(pep: &str, operator: &str, peers: PeerRoles) -> Result<Self, BuildError> {
+    pub fn new(pep: Option<&str>, operator: &str, peers: PeerRoles) -> Result<Self, BuildError> {
         let mut tokens = DoorTokens::default();
-        tokens.add(pep, &[Role::Pep])?;
+        if let Some(pep) = pep {
+            tokens.add(pep, &[Role::Pep])?;
+        }
         tokens.add(operator, &[Role::Operator, Role::Auditor])?;
         let authenticator = Authenticator::new(Settings::default())?;
         let authenticator = authenticator.with_door_tokens(tokens).with_peers(peers);
-        Ok(Self { authenticator, approvers: None })
+        Ok(Self { authenticator, approvers: None, registered: Arc::default() })
+    }
+
+    /// Also lets in those who are registered by name.
+    #[must_use]
+    pub fn with_registered(mut self, registered: Arc<Registered>) -> Self {
+        self.registered = registered;
+        self
     }
 
     /// Also lets in approvers, to approvals alone.
@@ -64,38 +77,166 @@ impl Door {
         self
     }
 
-    /// An approver who presents a credential of their own.
-    #[must_use]
-    pub fn approver(&self, authorization: Option<&str>, now_ms: i64) -> Option<Peer> {
+    /// An approver who presents a credential of their own and is `in_service`.
+    pub async fn approver(
+        &self,
+        authorization: Option<&str>,
+        in_service: impl Fn(&Identity) -> bool,
+        now_ms: i64,
+    ) -> Option<Peer> {
         let identity = self
             .approvers
             .as_ref()?
-            .authenticate(Presented::authorization(authorization), now_ms)
+            .identify(Presented::authorization(authorization), now_ms)
+            .await
             .ok()?;
         let person = identity.agent.is_none() && identity.has(Role::Approver);
-        person.then(|| Peer::new(&identity.credential.id, &[Role::Approver]))
+        let person = person && in_service(&identity);
+        let peer = Peer::new(&identity.credential.id, &[Role::Approver]);
+        person.then(|| peer.of_tenant(&identity.tenant))
     }
 
-    /// Lets in who holds one of `roles`. A token counts before the socket's peer.
+    /// Lets in who holds one of `roles`. A token counts before the certificate of the connection,
+    /// and that before the socket's peer.
     ///
     /// # Errors
     /// [`Refused`].
     pub fn enter(
         &self,
         authorization: Option<&str>,
+        certificate: Option<&ClientCertificate>,
         uid: Option<u32>,
         roles: &'static [Role],
         now_ms: i64,
     ) -> Result<Peer, Refused> {
         let presented = Presented { peer: uid, ..Presented::authorization(authorization) };
-        let identity = self.authenticator.authenticate(presented, now_ms)?;
-        if !roles.iter().any(|role| identity.has(*role)) {
-            return Err(Refused::Role(roles));
-        }
-        Ok(peer_of(identity))
+        let registered = match presented.token {
+            Some(token) if token.scheme == Scheme::Bearer => {
+                self.registered.by_token(token.text, now_ms)
+            }
+            Some(_) => None,
+            None => certificate.and_then(|shown| self.registered.by_certificate(shown, now_ms)),
+        };
+        let peer = match registered {
+            Some(peer) => peer.clone(),
+            None => peer_of(self.authenticator.authenticate(presented, now_ms)?),
+        };
+        let may = roles.iter().any(|role| peer.has(*role));
+        if may { Ok(peer) } else { Err(Refused::Role(roles)) }
     }
 }
 
 fn peer_of(identity: Identity) -> Peer {
     Peer::new(&identity.credential.id, &identity.roles)
+}
+
+/// The value of the one `Authorization` header.
+///
+/// # Errors
+/// [`AuthError`] for several, and for one that cannot be read: neither is none, for which
+/// certificate or socket would count.
+pub(crate) fn authorization(headers: &HeaderMap) -> Result<Option<&str>, AuthError> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (first, second) = (values.next(), values.next());
+    if second.is_some() {
+        return Err(AuthError::TokenSeveral);
+    }
+    let (part, why) = ("`Authorization` header", "it is not visible ASCII");
+    let unreadable = |_| AuthError::TokenMalformed { part, why };
+    first.map(|value| value.to_str().map_err(unreadable)).transpose()
+}
+
+/// What somebody came in with, held up again while a stream of theirs goes on: a token may be
+/// replaced and a certificate end meanwhile. Cloning shares it.
+#[derive(Clone)]
+pub(crate) struct Pass(Arc<Shown>);
+
+struct Shown {
+    door: Arc<Door>,
+    authorization: Option<Secret>,
+    certificate: Option<ClientCertificate>,
+    uid: Option<u32>,
+    peer: Peer,
+}
+
+impl Pass {
+    /// What `peer` showed at `door`.
+    pub(crate) fn new(
+        door: &Arc<Door>,
+        authorization: Option<&str>,
+        certificate: Option<&ClientCertificate>,
+        uid: Option<u32>,
+        peer: &Peer,
+    ) -> Self {
+        Self(Arc::new(Shown {
+            door: Arc::clone(door),
+            authorization: authorization.map(|text| Secret::from(text.to_owned())),
+            certificate: certificate.cloned(),
+            uid,
+            peer: peer.clone(),
+        }))
+    }
+
+    /// Whether the same would still let the same peer in.
+    pub(crate) fn holds(&self, now_ms: i64) -> bool {
+        let Shown { door, authorization, certificate, uid, peer } = &*self.0;
+        let authorization = authorization.as_ref().map(|text| &**text);
+        let entered = door.enter(authorization, certificate.as_ref(), *uid, &Role::ALL, now_ms);
+        entered.is_ok_and(|now| now == *peer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+    use crate::registered::{Allow, PepConfig, TOKEN_OVERLAP_MS};
+
+    const OPERATOR: &str = "an-operators-token-of-enough-bytes-and-more";
+
+    #[test]
+    fn a_pass_holds_as_long_as_what_was_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pep.token");
+        let pep = PepConfig {
+            id: "pep-1".to_owned(),
+            token_file: Some(path.clone()),
+            spiffe_id: None,
+            dns: None,
+            allow: Allow::default(),
+        };
+        let registered = Arc::new(Registered::new(&[pep], &[], false).unwrap());
+        let door = Door::new(None, OPERATOR, PeerRoles::own(7)).unwrap();
+        let door = Arc::new(door.with_registered(Arc::clone(&registered)));
+        let enter = |authorization: Option<&str>, uid| {
+            let peer = door.enter(authorization, None, uid, &Role::ALL, 0).unwrap();
+            Pass::new(&door, authorization, None, uid, &peer)
+        };
+        let token = std::fs::read_to_string(&path).unwrap();
+        let bearer = format!("Bearer {}", token.trim());
+        let (named, peer) = (enter(Some(&bearer), None), enter(None, Some(7)));
+        assert!(named.holds(0) && peer.holds(0));
+        std::fs::write(&path, "another-token-of-enough-bytes-for-a-door-token").unwrap();
+        registered.reload(1_000);
+        assert!(named.holds(999 + TOKEN_OVERLAP_MS));
+        assert!(!named.holds(1_000 + TOKEN_OVERLAP_MS), "the token is not the peer's any more");
+        assert!(peer.holds(1_000 + TOKEN_OVERLAP_MS));
+    }
+
+    #[test]
+    fn several_credentials_and_one_that_cannot_be_read_are_not_none() {
+        let read = |values: &[&[u8]]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                let value = HeaderValue::from_bytes(value).unwrap();
+                headers.append(header::AUTHORIZATION, value);
+            }
+            authorization(&headers).map(|text| text.map(str::to_owned)).map_err(|e| e.id())
+        };
+        assert_eq!(read(&[]), Ok(None));
+        assert_eq!(read(&[b"Bearer a"]), Ok(Some("Bearer a".to_owned())));
+        assert_eq!(read(&[b"Bearer a", b"Bearer a"]), Err("token_several"));
+        assert_eq!(read(&[b"Bearer \xe4"]), Err("token_malformed"));
+    }
 }

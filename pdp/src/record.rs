@@ -3,7 +3,7 @@
 
 use lictor_audit::{Durability, Entry, Kind};
 use lictor_policy_lib::evaluate::Verdict;
-use lictor_proto::call::{Call, Credential, Question, Resource};
+use lictor_proto::call::{Call, Credential, Party, Question, Resource};
 use lictor_proto::decide::ToolEffect;
 use lictor_proto::decision::{BundleRef, Decision, Effect, Finding, Labels, LimitState};
 use lictor_proto::facts::Facts;
@@ -15,8 +15,10 @@ use crate::config::DurabilityRule;
 pub struct Recorded<'a> {
     /// Who asked.
     pub peer: &'a str,
-    /// The call.
+    /// The call, its agents under their registry ids.
     pub call: &'a Call,
+    /// The call as it came, whose digest the decision has.
+    pub received: &'a Call,
     /// What was decided.
     pub decision: &'a Decision,
     /// What policy said.
@@ -25,6 +27,8 @@ pub struct Recorded<'a> {
     pub facts: &'a Facts,
     /// Opaque id of the session.
     pub session: &'a str,
+    /// Whether it was made without the store: nothing of it counts anywhere.
+    pub state_unavailable: bool,
     /// How long it took, in microseconds.
     pub duration_us: u64,
 }
@@ -62,6 +66,8 @@ struct Body<'a> {
     bundle: Option<&'a BundleRef>,
     request_digest: &'a str,
     args_digest: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
     duration_us: u64,
 }
 
@@ -70,6 +76,9 @@ struct Who<'a> {
     #[serde(rename = "type")]
     kind: &'a str,
     id: &'a str,
+    /// What the credential called it, where that is not its id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    presented_as: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -78,8 +87,14 @@ struct Why<'a> {
     policy: &'a str,
 }
 
-fn who(party: &lictor_proto::call::Party) -> Who<'_> {
-    Who { kind: &party.kind, id: &party.id }
+fn who<'a>(party: &'a Party, received: Option<&'a Party>) -> Who<'a> {
+    let presented = received.map(|received| received.id.as_str());
+    let presented_as = presented.filter(|presented| *presented != party.id);
+    Who { kind: &party.kind, id: &party.id, presented_as }
+}
+
+fn whoever<'a>(party: &'a Option<Party>, received: &'a Option<Party>) -> Option<Who<'a>> {
+    party.as_ref().map(|party| who(party, received.as_ref()))
 }
 
 /// The record of a decision. Replay reads the call, the facts and the decision
@@ -90,7 +105,7 @@ pub fn decision(recorded: &Recorded<'_>, now_ms: i64) -> Entry {
     let mut entry = Entry::new(Kind::Decision, now_ms, body);
     let facts = serde_json::to_string(recorded.facts).unwrap_or_else(|_| "null".to_owned());
     entry.sensitive = vec![
-        ("/call".to_owned(), recorded.call.to_json()),
+        ("/call".to_owned(), recorded.received.to_json()),
         ("/facts".to_owned(), facts),
         ("/decision".to_owned(), recorded.decision.to_json()),
     ];
@@ -98,7 +113,8 @@ pub fn decision(recorded: &Recorded<'_>, now_ms: i64) -> Entry {
 }
 
 fn body<'a>(recorded: &Recorded<'a>) -> Body<'a> {
-    let Recorded { call, decision, verdict, .. } = *recorded;
+    let Recorded { call, received, decision, verdict, .. } = *recorded;
+    let mut came = received.delegation.iter();
     Body {
         call_id: &call.call_id,
         decision_id: &decision.decision_id,
@@ -108,9 +124,9 @@ fn body<'a>(recorded: &Recorded<'a>) -> Body<'a> {
         phase: call.phase.as_str(),
         request_call_id: call.request_call_id.as_deref(),
         questions: &call.questions,
-        subject: call.subject.as_ref().map(who),
-        agent: call.agent.as_ref().map(who),
-        delegation: call.delegation.iter().map(who).collect(),
+        subject: whoever(&call.subject, &received.subject),
+        agent: whoever(&call.agent, &received.agent),
+        delegation: call.delegation.iter().map(|actor| who(actor, came.next())).collect(),
         credential: call.credential.as_ref(),
         action: &call.action.name,
         resource: call.resource.as_ref(),
@@ -130,6 +146,7 @@ fn body<'a>(recorded: &Recorded<'a>) -> Body<'a> {
         bundle: decision.bundle.as_ref(),
         request_digest: &decision.request_digest,
         args_digest: call.args_digest(),
+        state: recorded.state_unavailable.then_some("unavailable"),
         duration_us: recorded.duration_us,
     }
 }

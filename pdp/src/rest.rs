@@ -1,5 +1,12 @@
 //! REST beside gRPC on the same port: one decision as Lictor JSON, health and
 //! metrics.
+//!
+//! # Layout
+//!
+//! - this file: decisions, health, metrics, status.
+//! - [`approvals`]: what waits for a person, and the person's answer.
+
+pub mod approvals;
 
 use std::sync::Arc;
 
@@ -31,6 +38,7 @@ pub fn routes(pdp: Arc<Pdp>) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/decide", post(decide))
         .layer(axum::extract::DefaultBodyLimit::max(CALL_BYTES_MAX))
+        .merge(approvals::routes(&pdp))
         .with_state(pdp)
 }
 
@@ -63,8 +71,19 @@ async fn status(State(pdp): State<Arc<Pdp>>) -> Response {
             })
         })
         .collect();
+    let revocations: Vec<_> = status
+        .revocations
+        .iter()
+        .map(|l| {
+            json!({
+                "name": l.name, "version": l.version, "entries": l.entries,
+                "issued_at_ms": l.issued_at_ms, "expires_ms": l.expires_ms, "stale": l.stale,
+                "kid": l.kid, "refused": l.refused, "refused_at_ms": l.refused_at_ms,
+            })
+        })
+        .collect();
     let body = json!({
-        "bundles": bundles, "ready": status.ready, "audit_writable": status.audit_writable,
+        "bundles": bundles, "revocations": revocations, "ready": status.ready, "audit_writable": status.audit_writable,
         "uptime_ms": status.uptime_ms, "decisions": status.decisions, "version": status.version,
     });
     json_response(StatusCode::OK, body.to_string())

@@ -3,21 +3,23 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use axum::Router;
 use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::serve::{IncomingStream, ListenerExt as _};
+use axum::serve::IncomingStream;
 use lictor_audit::{AuditLog, Durability, Entry, Kind};
 use lictor_identity::files::{ensure_directory, ensure_token_file};
 use lictor_identity::keys::ensure_signing;
-use lictor_identity::{Authenticator, PeerRoles, Purpose, Role};
+use lictor_identity::tls::{ServerTls, warn_if_open};
+use lictor_identity::{Authenticator, ClientCertificate, PeerRoles, Purpose, Role};
 use lictor_proto::call::DEFAULT_TENANT;
 use lictor_proto::pb;
 use serde_json::json;
@@ -25,19 +27,30 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::approvals::wait::Changes;
 use crate::clock::Clock;
 use crate::config::{AuditConfig, PdpConfig};
 use crate::decide::{Counts, Pdp};
-use crate::door::{Door, Refused};
-use crate::grpc::{approval::Approvals, decision::Decisions, status::Reports};
+use crate::door::{Door, Pass, Refused, authorization};
+use crate::grpc::{
+    approval::Approvals, decision::Decisions, limits::Limits, revocation::Kills, status::Reports,
+};
+use crate::listen;
 use crate::live::{Live, Refusal};
+use crate::registered::Registered;
+use crate::revocation::{Revocations, keep::keep};
 use crate::session::{Handles, Turns};
 use crate::source::{BundleSource, SourceError};
-use crate::state::memory::Memory;
+use crate::state::State as Store;
+use crate::store::Tended;
+use crate::webhook::{self, Webhooks};
 
 /// Paths that answer without a credential.
 const OPEN_PATHS: [&str; 4] =
     ["/healthz", "/readyz", "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"];
+
+/// How often token files of registered peers are looked at, milliseconds.
+const TOKENS_REREAD_EVERY_MS: u64 = 1_000;
 
 /// Where an approver's own credential opens the door.
 const APPROVALS_PREFIX: &str = "/lictor.v1.ApprovalService/";
@@ -80,26 +93,38 @@ pub async fn start(
     clock: Clock,
 ) -> anyhow::Result<Running> {
     config.check()?;
+    let tls = tls(&config)?;
     ensure_directory(&config.state_dir)?;
-    let pdp = Arc::new(build(&config, audit, approver, clock)?);
-    pdp.counters_began_again().await?;
+    let store = config.state.open(&config.state_dir, &clock).await?;
+    let mut tended = Tended::new(config.state.kind, &store);
+    let pdp = Arc::new(build(&config, store.state, audit, approver, clock)?);
+    tended.record_found(&pdp).await?;
     let source = source(&config)?;
     pdp.first_load(&source).await?;
+    pdp.keep_revocations().await;
     let listener = TcpListener::bind(config.listen).await?;
     let address = listener.local_addr()?;
+    warn_if_open("pdp", address, tls.as_deref());
     let (shutdown, down) = watch::channel(false);
-    let router =
-        router(&pdp, door(&config)?.with_approvers(pdp.approver.clone()), down.clone()).await;
-    let mut tasks = vec![tokio::spawn(watch_bundle(
+    let mut tasks = tell_of_approvals(&pdp, &config, &down)?;
+    let checks = config.tls.as_ref().is_some_and(|tls| !tls.client_ca.is_empty());
+    let registered = Arc::new(Registered::new(&config.peps, &config.operators, checks)?);
+    let door = door(&config, &registered)?.with_approvers(pdp.approver.clone());
+    let router = router(&pdp, door, down.clone()).await;
+    tasks.push(tokio::spawn(reread_tokens(registered, pdp.clock.clone(), down.clone())));
+    tasks.push(tokio::spawn(watch_bundle(
         Arc::clone(&pdp),
         source,
         Duration::from_millis(config.poll_ms.max(10)),
         down.clone(),
-    ))];
+    )));
+    let poll = Duration::from_millis(config.poll_ms.max(10));
+    tasks.push(tokio::spawn(keep(Arc::clone(&pdp), poll, down.clone())));
+    tasks.push(tokio::spawn(tended.run(Arc::clone(&pdp), down.clone())));
     if let Some(path) = &config.socket {
         tasks.push(serve_socket(path, router.clone(), down.clone())?);
     }
-    tasks.push(serve_tcp(listener, router, down));
+    tasks.push(tokio::spawn(listen::serve(listener, tls, router, down)));
     tracing::info!(%address, "decision point listening");
     let drain = Duration::from_millis(config.drain_ms);
     Ok(Running { pdp, address, socket: config.socket, drain, shutdown, tasks })
@@ -122,6 +147,7 @@ impl Running {
     /// flight answered, the audit log's `close` last.
     pub async fn stop(self, reason: &str) {
         self.pdp.draining.store(true, Ordering::Relaxed);
+        self.pdp.approval_changes.tell_end();
         let _ = self.shutdown.send(true);
         let tasks = futures::future::join_all(self.tasks);
         if tokio::time::timeout(self.drain, tasks).await.is_err() {
@@ -129,6 +155,9 @@ impl Running {
         }
         if let Some(path) = &self.socket {
             let _ = std::fs::remove_file(path);
+        }
+        if let Err(error) = self.pdp.state.close().await {
+            tracing::error!(%error, "the state could not be flushed");
         }
         if let Err(error) = self.pdp.audit.close(reason).await {
             tracing::error!(%error, "the audit log could not be closed");
@@ -140,6 +169,7 @@ impl Running {
 
 fn build(
     config: &PdpConfig,
+    state: Arc<dyn Store>,
     audit: &AuditConfig,
     approver: Option<Authenticator>,
     clock: Clock,
@@ -160,7 +190,12 @@ fn build(
     let audit_log = AuditLog::open(options)?;
     Ok(Pdp {
         live: Live::new(),
-        state: Arc::new(Memory::new()),
+        revocations: Revocations::open(
+            &config.state_dir,
+            config.revocations.as_ref(),
+            clock.now_ms(),
+        )?,
+        state,
         audit: audit_log,
         durability: audit.durability,
         turns: Turns::default(),
@@ -169,6 +204,8 @@ fn build(
         clock,
         counts: Counts::default(),
         draining: AtomicBool::new(false),
+        approval_changes: Changes::default(),
+        webhooks: OnceLock::new(),
         approver: approver.map(Arc::new),
     })
 }
@@ -187,15 +224,55 @@ fn source(config: &PdpConfig) -> Result<BundleSource, SourceError> {
     )
 }
 
-fn door(config: &PdpConfig) -> anyhow::Result<Door> {
-    let pep = ensure_token_file(&config.pep_token_path())?;
+/// The tasks that tell webhooks of approvals; none where none is configured.
+fn tell_of_approvals(
+    pdp: &Arc<Pdp>,
+    config: &PdpConfig,
+    down: &watch::Receiver<bool>,
+) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    let opened = Webhooks::open(&config.approvals, &config.state_dir, &pdp.clock);
+    let Some(webhooks) = opened.context("`[pdp.approvals]` cannot be used")? else {
+        return Ok(Vec::new());
+    };
+    // Set once, before anybody asks for it.
+    let _ = pdp.webhooks.set(webhooks.counts());
+    let (state, clock) = (Arc::clone(&pdp.state), pdp.clock.clone());
+    Ok(webhooks.start(state, &pdp.approval_changes, clock, down))
+}
+
+/// The TCP listener's certificate, if it is to have one.
+fn tls(config: &PdpConfig) -> anyhow::Result<Option<Arc<ServerTls>>> {
+    let loaded = config.tls.as_ref().map(ServerTls::load).transpose();
+    Ok(loaded.context("`[pdp.tls]` cannot be used")?.map(Arc::new))
+}
+
+/// Looks at the tokens of registered peers until the end.
+async fn reread_tokens(registered: Arc<Registered>, clock: Clock, mut down: watch::Receiver<bool>) {
+    let pause = Duration::from_millis(TOKENS_REREAD_EVERY_MS);
+    while !*down.borrow() {
+        let (tokens, now_ms) = (Arc::clone(&registered), clock.now_ms());
+        // A failed thread leaves the tokens as they were.
+        drop(tokio::task::spawn_blocking(move || tokens.reload(now_ms)).await);
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = down.changed() => {}
+        }
+    }
+}
+
+fn door(config: &PdpConfig, registered: &Arc<Registered>) -> anyhow::Result<Door> {
+    let pep = match config.has_default_pep() {
+        true => Some(ensure_token_file(&config.pep_token_path())?),
+        false => None,
+    };
     let operator = ensure_token_file(&config.operator_token_path())?;
     let own = rustix::process::geteuid().as_raw();
     let mut peers = PeerRoles::own(own);
     for (uid, roles) in config.peer_roles()? {
         peers.set(uid, &roles)?;
     }
-    Ok(Door::new(&pep, &operator, peers)?)
+    let door = Door::new(pep.as_deref(), &operator, peers)?;
+    Ok(door.with_registered(Arc::clone(registered)))
 }
 
 impl Pdp {
@@ -205,14 +282,6 @@ impl Pdp {
         !self.draining.load(Ordering::Relaxed)
             && self.audit.status().writable
             && self.live.of(DEFAULT_TENANT).is_some()
-    }
-
-    /// Limits and sessions are in memory: a new process starts from nothing, and
-    /// whoever reads the log must be able to see when.
-    async fn counters_began_again(&self) -> Result<(), lictor_audit::AppendError> {
-        let body = json!({ "state": "memory", "counters": "began_again" });
-        let entry = Entry::new(Kind::Recovery, self.clock.now_ms(), body.to_string());
-        self.audit.append(entry, Durability::Sync).await.map(|_| ())
     }
 
     async fn first_load(&self, source: &BundleSource) -> Result<(), lictor_audit::AppendError> {
@@ -332,21 +401,6 @@ impl Connected<IncomingStream<'_, UnixListener>> for SocketPeer {
     }
 }
 
-fn serve_tcp(listener: TcpListener, router: Router, down: watch::Receiver<bool>) -> JoinHandle<()> {
-    // Small answers on a busy connection must not wait for the peer's acknowledgement.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection keeps its delay");
-        }
-    });
-    tokio::spawn(async move {
-        let served = axum::serve(listener, router).with_graceful_shutdown(stopped(down)).await;
-        if let Err(error) = served {
-            tracing::error!(%error, "the TCP listener ended");
-        }
-    })
-}
-
 fn serve_socket(
     path: &Path,
     router: Router,
@@ -374,7 +428,7 @@ fn bind_socket(path: &Path) -> anyhow::Result<UnixListener> {
     Ok(UnixListener::bind(path)?)
 }
 
-async fn stopped(mut down: watch::Receiver<bool>) {
+pub(crate) async fn stopped(mut down: watch::Receiver<bool>) {
     // An error means that the sender is gone, which is a stop as well.
     let _ = down.wait_for(|down| *down).await;
 }
@@ -390,6 +444,12 @@ async fn router(pdp: &Arc<Pdp>, door: Door, down: watch::Receiver<bool>) -> Rout
         .add_service(pb::approval_service_server::ApprovalServiceServer::new(Approvals::new(
             Arc::clone(pdp),
         )))
+        .add_service(pb::revocation_service_server::RevocationServiceServer::new(Kills::new(
+            Arc::clone(pdp),
+        )))
+        .add_service(pb::limit_service_server::LimitServiceServer::new(Limits::new(Arc::clone(
+            pdp,
+        ))))
         .add_service(pb::status_service_server::StatusServiceServer::new(reports.clone()))
         .add_service(pb::catalog_service_server::CatalogServiceServer::new(reports))
         .add_service(health_service);
@@ -402,7 +462,7 @@ async fn router(pdp: &Arc<Pdp>, door: Door, down: watch::Receiver<bool>) -> Rout
         Err(error) => tracing::error!(%error, "reflection is off"),
     }
     let grpc = services.prepare().into_axum_router().reset_fallback();
-    let guarded = Guard { door: Arc::new(door), clock: pdp.clock.clone() };
+    let guarded = Guard { door: Arc::new(door), pdp: Arc::clone(pdp) };
     crate::rest::routes(Arc::clone(pdp))
         .merge(grpc)
         .layer(middleware::from_fn_with_state(guarded, enter))
@@ -411,7 +471,7 @@ async fn router(pdp: &Arc<Pdp>, door: Door, down: watch::Receiver<bool>) -> Rout
 #[derive(Clone)]
 struct Guard {
     door: Arc<Door>,
-    clock: Clock,
+    pdp: Arc<Pdp>,
 }
 
 /// Every request passes here first. What it may do is decided by each service.
@@ -419,22 +479,33 @@ async fn enter(State(guard): State<Guard>, mut request: Request, next: Next) -> 
     if OPEN_PATHS.contains(&request.uri().path()) {
         return next.run(request).await;
     }
-    let token = request.headers().get(header::AUTHORIZATION);
-    let token = token.and_then(|value| value.to_str().ok());
+    let token = match authorization(request.headers()) {
+        Ok(token) => token,
+        Err(error) => return refuse(&request, &error.into()),
+    };
     let uid = request.extensions().get::<ConnectInfo<SocketPeer>>().and_then(|peer| peer.0.0);
-    let now_ms = guard.clock.now_ms();
-    let entered = guard.door.enter(token, uid, &Role::ALL, now_ms).or_else(|refused| {
-        let approving = request.uri().path().starts_with(APPROVALS_PREFIX);
-        let approver = guard.door.approver(token, now_ms).filter(|_| approving);
-        approver.ok_or(refused)
-    });
+    let now_ms = guard.pdp.clock.now_ms();
+    let certificate = request.extensions().get::<ClientCertificate>();
+    let entered = match guard.door.enter(token, certificate, uid, &Role::ALL, now_ms) {
+        Err(refused) if is_about_approvals(request.uri().path()) => {
+            let in_service = |person: &_| guard.pdp.revoked(person, now_ms).is_none();
+            guard.door.approver(token, in_service, now_ms).await.ok_or(refused)
+        }
+        entered => entered,
+    };
     match entered {
         Ok(peer) => {
+            let pass = Pass::new(&guard.door, token, certificate, uid, &peer);
+            request.extensions_mut().insert(pass);
             request.extensions_mut().insert(peer);
             next.run(request).await
         }
         Err(refused) => refuse(&request, &refused),
     }
+}
+
+fn is_about_approvals(path: &str) -> bool {
+    path.starts_with(APPROVALS_PREFIX) || crate::rest::approvals::is_about(path)
 }
 
 fn refuse(request: &Request, refused: &Refused) -> Response {
@@ -478,9 +549,25 @@ pub fn metrics_text(pdp: &Pdp) -> String {
         let _ = writeln!(text, "lictor_bundle_version{{tenant=\"{tenant}\"}} {version}");
         let _ = writeln!(text, "lictor_bundle_refused{{tenant=\"{tenant}\"}} {refused}");
     }
+    text.push_str(&pdp.counts.limits.text());
+    text.push_str(&crate::revocation::metrics_text(&pdp.revocation_lists()));
+    text.push_str(
+        &pdp.webhooks.get().map(|counts| webhook::metrics_text(counts)).unwrap_or_default(),
+    );
+    let waiting = pdp.approval_changes.waiting();
+    let _ =
+        writeln!(text, "# TYPE lictor_approval_waiters gauge\nlictor_approval_waiters {waiting}");
+    let issuers = pdp.approver.as_ref().map(|approver| approver.health()).unwrap_or_default();
+    text.push_str(&lictor_identity::remote::health::metrics_text(&issuers, pdp.clock.now_ms()));
     text
 }
 
+#[cfg(test)]
+#[path = "approvals/tests.rs"]
+mod approvals;
+#[cfg(test)]
+#[path = "bundles_tests.rs"]
+mod bundles;
 #[cfg(test)]
 #[path = "server_tests.rs"]
 mod tests;

@@ -163,7 +163,7 @@ pub fn agent_of(call: &Call) -> &str {
 /// The session that a call without a handle joins. Signed tokens are renewed all
 /// the time, so the id of one must not start a session afresh; every other
 /// credential is part of the key.
-fn implicit(call: &Call) -> SessionKey {
+pub(crate) fn implicit(call: &Call) -> SessionKey {
     let credential = match &call.credential {
         Some(credential) if credential.kind == CredentialKind::Jwt => "jwt",
         Some(credential) => credential.id.as_str(),
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn a_renewed_token_stays_in_the_implicit_session_and_another_key_does_not() {
         let with_credential = |kind, id: &str| {
-            let credential = Some(Credential { kind, id: id.into() });
+            let credential = Some(Credential { kind, id: id.into(), issuer: String::new() });
             let call = Call { credential, ..call("alice", "bot") };
             handles().session_of(&call, 0).unwrap().id
         };

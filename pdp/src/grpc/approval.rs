@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use lictor_identity::Role;
 use lictor_proto::pb::approval_service_server::ApprovalService;
-use lictor_proto::{pb, wire};
+use lictor_proto::{pb, reason, wire};
 use tonic::{Code, Request, Response, Status};
 
 use super::{peer_of, require, status};
-use crate::approvals::ResolveError;
+use crate::approvals::resolve::{Given, ResolveError};
+use crate::approvals::wait::WaitError;
 use crate::decide::Pdp;
 use crate::state::StateError;
-use crate::state::approval::{ApprovalError, ApprovalRecord, rfc3339};
+use crate::state::approval::{ApprovalError, ApprovalRecord, Part, Standing, rfc3339};
 
 /// The service.
 pub struct Approvals {
@@ -24,6 +25,13 @@ impl Approvals {
     pub fn new(pdp: Arc<Pdp>) -> Self {
         Self { pdp }
     }
+
+    fn shown(&self, record: &ApprovalRecord, now_ms: i64) -> pb::ApprovalRecord {
+        pb::ApprovalRecord {
+            bundle_live: self.pdp.bundle_is_live(record),
+            ..record_to_pb(record, now_ms)
+        }
+    }
 }
 
 #[tonic::async_trait]
@@ -32,13 +40,20 @@ impl ApprovalService for Approvals {
         &self,
         request: Request<pb::ListApprovalsRequest>,
     ) -> Result<Response<pb::ListApprovalsResponse>, Status> {
-        require(&peer_of(&request)?, &[Role::Operator, Role::Approver])?;
+        let peer = peer_of(&request)?;
+        require(&peer, &[Role::Operator, Role::Approver])?;
         let wanted = request.into_inner().state;
+        if !wanted.is_empty() && Standing::parse(&wanted).is_none() {
+            let names: Vec<&str> = Standing::ALL.iter().map(|state| state.as_str()).collect();
+            let message = format!("`{wanted}` is no state of an approval: {}", names.join(", "));
+            return Err(status(Code::InvalidArgument, reason::CALL_INVALID, &message));
+        }
         let now_ms = self.pdp.clock.now_ms();
         let all = self.pdp.approvals().await.map_err(|error| {
-            status(Code::Unavailable, lictor_proto::reason::STATE_UNAVAILABLE, &error.to_string())
+            status(Code::Unavailable, reason::STATE_UNAVAILABLE, &error.to_string())
         })?;
-        let shown = all.iter().map(|record| record_to_pb(record, now_ms));
+        let seen = all.iter().filter(|record| peer.sees(&record.binding.tenant));
+        let shown = seen.map(|record| self.shown(record, now_ms));
         let approvals = shown.filter(|r| wanted.is_empty() || r.state == wanted).collect();
         Ok(Response::new(pb::ListApprovalsResponse { approvals }))
     }
@@ -50,13 +65,46 @@ impl ApprovalService for Approvals {
         require(&peer_of(&request)?, &[Role::Operator, Role::Approver])?;
         let answer = request.into_inner();
         let token = answer.approver_token.trim();
-        match self.pdp.resolve(&answer.id, answer.approve, token, &answer.reason).await {
+        let given = Given {
+            id: &answer.id,
+            approve: answer.approve,
+            seen: &answer.binding_digest,
+            why: &answer.reason,
+        };
+        match self.pdp.resolve(given, token).await {
             Ok(record) => {
-                let approval = Some(record_to_pb(&record, self.pdp.clock.now_ms()));
+                let approval = Some(self.shown(&record, self.pdp.clock.now_ms()));
                 Ok(Response::new(pb::ResolveApprovalResponse { approval }))
             }
             Err(error) => Err(status(code_of(&error), error.id(), &error.to_string())),
         }
+    }
+
+    async fn wait(
+        &self,
+        request: Request<pb::WaitApprovalRequest>,
+    ) -> Result<Response<pb::WaitApprovalResponse>, Status> {
+        let peer = peer_of(&request)?;
+        require(&peer, &[Role::Pep, Role::Operator, Role::Approver])?;
+        let asked = request.into_inner();
+        let waited = self.pdp.wait_for_approval(&peer, &asked.id, asked.timeout_ms).await;
+        let record =
+            waited.map_err(|error| status(wait_code(&error), error.id(), &error.to_string()))?;
+        let now_ms = self.pdp.clock.now_ms();
+        let person = peer.has(Role::Operator) || peer.has(Role::Approver);
+        Ok(Response::new(pb::WaitApprovalResponse {
+            state: record.standing(now_ms).as_str().to_owned(),
+            approval: person.then(|| self.shown(&record, now_ms)),
+        }))
+    }
+}
+
+fn wait_code(error: &WaitError) -> Code {
+    match error {
+        WaitError::Role => Code::PermissionDenied,
+        WaitError::Full => Code::ResourceExhausted,
+        WaitError::State(StateError::Approval(_)) => Code::NotFound,
+        WaitError::Stopping | WaitError::State(_) => Code::Unavailable,
     }
 }
 
@@ -67,7 +115,9 @@ fn code_of(error: &ResolveError) -> Code {
         ResolveError::State(StateError::Unavailable(_)) | ResolveError::Audit(_) => {
             Code::Unavailable
         }
-        ResolveError::State(_) => Code::FailedPrecondition,
+        ResolveError::OtherBundle | ResolveError::OtherCall | ResolveError::State(_) => {
+            Code::FailedPrecondition
+        }
     }
 }
 
@@ -88,5 +138,20 @@ fn record_to_pb(record: &ApprovalRecord, now_ms: i64) -> pb::ApprovalRecord {
         denied_by: record.denied_by.clone().unwrap_or_default(),
         args: record.opened.args.clone(),
         opened: rfc3339(record.opened_ms),
+        parts: record.opened.parts.iter().map(part_to_pb).collect(),
+        delegation: binding.delegation.clone(),
+        session: binding.session.clone(),
+        tool_digest: binding.tool_digest.clone(),
+        binding_digest: binding.digest(),
+        bundle_live: false,
+        content_digest: binding.content_digest.clone(),
+    }
+}
+
+fn part_to_pb(part: &Part) -> pb::ApprovalPart {
+    pb::ApprovalPart {
+        ask: part.ask.clone(),
+        approvers: part.approvers.clone(),
+        count: part.count.max(1),
     }
 }

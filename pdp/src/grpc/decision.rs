@@ -15,8 +15,9 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use super::{inspect, peer_of, require, status};
+use super::{inspect, outlived, pass_of, peer_of, require, status};
 use crate::decide::Pdp;
+use crate::door::Pass;
 use crate::peer::Peer;
 
 /// Most calls of one stream that are decided at the same time.
@@ -51,7 +52,7 @@ impl DecisionService for Decisions {
         &self,
         request: Request<pb::DecideRequest>,
     ) -> Result<Response<pb::DecideResponse>, Status> {
-        let peer = peer_of(&request)?;
+        let peer = asker(&request)?;
         Ok(Response::new(answer(&self.pdp, &peer, request.into_inner()).await))
     }
 
@@ -59,12 +60,11 @@ impl DecisionService for Decisions {
         &self,
         request: Request<Streaming<pb::DecideRequest>>,
     ) -> Result<Response<Self::DecideStreamStream>, Status> {
-        let peer = peer_of(&request)?;
-        require(&peer, &[Role::Pep, Role::Operator])?;
+        let (peer, pass) = (asker(&request)?, pass_of(&request)?);
         let (sender, receiver) = mpsc::channel(ANSWERS_WAITING_MAX);
         let serve = serve_stream(
             Arc::clone(&self.pdp),
-            peer,
+            (peer, pass),
             request.into_inner(),
             sender,
             self.shutdown.clone(),
@@ -77,7 +77,7 @@ impl DecisionService for Decisions {
         &self,
         request: Request<pb::DecideBatchRequest>,
     ) -> Result<Response<pb::DecideBatchResponse>, Status> {
-        let peer = peer_of(&request)?;
+        let peer = asker(&request)?;
         let requests = request.into_inner().requests;
         if requests.len() > BATCH_CALLS_MAX {
             let message = format!("a batch holds at most {BATCH_CALLS_MAX} calls");
@@ -92,9 +92,9 @@ impl DecisionService for Decisions {
         &self,
         request: Request<Streaming<pb::InspectRequest>>,
     ) -> Result<Response<Self::InspectStream>, Status> {
-        let peer = peer_of(&request)?;
+        let (peer, pass) = (peer_of(&request)?, pass_of(&request)?);
         require(&peer, &[Role::Pep])?;
-        let stream = inspect::serve(Arc::clone(&self.pdp), peer, request.into_inner());
+        let stream = inspect::serve(Arc::clone(&self.pdp), (peer, pass), request.into_inner());
         Ok(Response::new(Box::pin(stream)))
     }
 
@@ -103,10 +103,22 @@ impl DecisionService for Decisions {
         request: Request<pb::SettleRequest>,
     ) -> Result<Response<pb::SettleResponse>, Status> {
         let peer = peer_of(&request)?;
+        require(&peer, &[Role::Pep])?;
         let settle = wire::settle_from_pb(request.into_inner())
             .map_err(|error| status(Code::InvalidArgument, error.id, &error.message))?;
         match self.pdp.settle(&peer, &settle).await {
             Ok(()) => Ok(Response::new(pb::SettleResponse {})),
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
+    async fn extend(
+        &self,
+        request: Request<pb::ExtendRequest>,
+    ) -> Result<Response<pb::ExtendResponse>, Status> {
+        let peer = peer_of(&request)?;
+        match self.pdp.extend(&peer, &request.into_inner().call_id).await {
+            Ok(()) => Ok(Response::new(pb::ExtendResponse {})),
             Err(error) => Err(failed(&error)),
         }
     }
@@ -122,6 +134,33 @@ impl DecisionService for Decisions {
             Err(error) => Err(failed(&error)),
         }
     }
+
+    async fn revocations(
+        &self,
+        request: Request<pb::RevocationsRequest>,
+    ) -> Result<Response<pb::RevocationsResponse>, Status> {
+        let peer = peer_of(&request)?;
+        let known = request.into_inner().known_version;
+        let mut shutdown = self.shutdown.clone();
+        // A question that waits must not hold up the end.
+        let answered = tokio::select! {
+            answered = self.pdp.revocations(&peer, known) => answered,
+            () = stopped(&mut shutdown) => {
+                Err(DecideError::Unavailable("the decision point is shutting down".to_owned()))
+            }
+        };
+        match answered {
+            Ok(revocations) => Ok(Response::new(wire::revocations_to_pb(&revocations))),
+            Err(error) => Err(failed(&error)),
+        }
+    }
+}
+
+/// Who asks for decisions: an enforcement point, or an operator who only tries.
+fn asker<T>(request: &Request<T>) -> Result<Peer, Status> {
+    let peer = peer_of(request)?;
+    require(&peer, &[Role::Pep, Role::Operator])?;
+    Ok(peer)
 }
 
 fn failed(error: &DecideError) -> Status {
@@ -134,16 +173,18 @@ fn failed(error: &DecideError) -> Status {
 }
 
 /// Decides on the task that reads: only waiting for state and disk leaves it, so
-/// that a slow record does not hold up the calls behind it.
+/// that a slow record does not hold up the calls behind it. A stream ends with the credential that
+/// it was opened with: a call after that is not looked at.
 async fn serve_stream(
     pdp: Arc<Pdp>,
-    peer: Peer,
+    (peer, pass): (Peer, Pass),
     mut calls: Streaming<pb::DecideRequest>,
     answers: mpsc::Sender<Result<pb::DecideResponse, Status>>,
     mut shutdown: watch::Receiver<bool>,
 ) {
     let mut deciding = FuturesUnordered::new();
     let mut reading = true;
+    let mut over = None;
     while reading || !deciding.is_empty() {
         tokio::select! {
             biased;
@@ -153,11 +194,18 @@ async fn serve_stream(
                 }
             }
             call = calls.next(), if reading && deciding.len() < STREAM_IN_FLIGHT_MAX => match call {
-                Some(Ok(call)) => deciding.push(answer(&pdp, &peer, call)),
+                Some(Ok(call)) if pass.holds(pdp.clock.now_ms()) => {
+                    deciding.push(answer(&pdp, &peer, call));
+                }
+                Some(Ok(_)) => (reading, over) = (false, Some(outlived())),
                 Some(Err(_)) | None => reading = false,
             },
             () = stopped(&mut shutdown), if reading => reading = false,
         }
+    }
+    if let Some(status) = over {
+        // Whoever is gone needs not be told.
+        drop(answers.send(Err(status)).await);
     }
 }
 
@@ -181,6 +229,12 @@ async fn decided(
     peer: &Peer,
     request: pb::DecideRequest,
 ) -> Result<Answer, DecideError> {
+    // Before the call is looked at: whoever may not ask leaves no record of a decision.
+    let needed = if request.dry_run { Role::Operator } else { Role::Pep };
+    if !peer.has(needed) {
+        let message = format!("this needs the role `{}`", needed.as_str());
+        return Err(refused(reason::ROLE_MISSING, &message));
+    }
     let Some(mut call) = request.call else {
         return Err(refused(reason::CALL_INVALID, "the request holds no call"));
     };

@@ -10,8 +10,9 @@ use lictor_proto::decide::Answer;
 use lictor_proto::{pb, reason, wire};
 use tonic::{Code, Status, Streaming};
 
-use super::status;
+use super::{outlived, status};
 use crate::decide::Pdp;
+use crate::door::Pass;
 use crate::peer::Peer;
 
 /// Most text that is held for one channel, in bytes.
@@ -29,11 +30,13 @@ struct Inspection {
 /// Serves one inspection.
 pub(crate) fn serve(
     pdp: Arc<Pdp>,
-    peer: Peer,
+    (peer, pass): (Peer, Pass),
     mut requests: Streaming<pb::InspectRequest>,
 ) -> impl Stream<Item = Result<pb::InspectResponse, Status>> + Send {
     let run = async move {
         match collect(&mut requests).await {
+            // Text may come for as long as its sender likes.
+            Ok(_) if !pass.holds(pdp.clock.now_ms()) => vec![Err(outlived())],
             Ok(inspection) => decide(&pdp, &peer, inspection).await,
             Err(status) => vec![Err(status)],
         }

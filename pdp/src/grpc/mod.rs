@@ -4,17 +4,31 @@
 pub mod approval;
 pub mod decision;
 pub mod inspect;
+pub mod limits;
+pub mod revocation;
 pub mod status;
 
 use lictor_identity::Role;
 use tonic::{Code, Status};
 
+use crate::door::Pass;
 use crate::peer::Peer;
 
 /// The peer that the door let in.
 pub(crate) fn peer_of<T>(request: &tonic::Request<T>) -> Result<Peer, Status> {
     let peer = request.extensions().get::<Peer>().cloned();
     peer.ok_or_else(|| status(Code::Unauthenticated, "token_missing", "no peer was proved"))
+}
+
+/// What the peer came in with, for a stream that may outlive it.
+pub(crate) fn pass_of<T>(request: &tonic::Request<T>) -> Result<Pass, Status> {
+    request.extensions().get::<Pass>().cloned().ok_or_else(outlived)
+}
+
+/// A peer whose credential ended while its stream went on.
+pub(crate) fn outlived() -> Status {
+    let message = "the credential that this stream was opened with does not count any more";
+    status(Code::Unauthenticated, "token_unknown", message)
 }
 
 /// Refuses a peer that holds none of `roles`.

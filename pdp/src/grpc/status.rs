@@ -7,10 +7,11 @@ use lictor_policy_lib::bundle::Trust;
 use lictor_proto::call::{DEFAULT_TENANT, Resource, ResourceKind};
 use lictor_proto::pb::catalog_service_server::CatalogService;
 use lictor_proto::pb::status_service_server::StatusService;
-use lictor_proto::{pb, wire};
-use tonic::{Request, Response, Status};
+use lictor_proto::{pb, reason, wire};
+use tonic::{Code, Request, Response, Status};
 
-use super::peer_of;
+use super::revocation::list_to_pb;
+use super::{peer_of, status};
 use crate::decide::Pdp;
 use crate::live::TenantBundle;
 use crate::state::approval::rfc3339;
@@ -55,6 +56,7 @@ pub fn status_of(pdp: &Pdp) -> pb::GetStatusResponse {
             .map(|(name, count)| (name.to_owned(), count.load(Ordering::Relaxed)))
             .collect(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        revocations: pdp.revocation_lists().iter().map(list_to_pb).collect(),
     }
 }
 
@@ -83,9 +85,13 @@ impl CatalogService for Reports {
         &self,
         request: Request<pb::GetCatalogRequest>,
     ) -> Result<Response<pb::GetCatalogResponse>, Status> {
-        peer_of(&request)?;
+        let peer = peer_of(&request)?;
         let tenant = request.into_inner().tenant;
         let tenant = if tenant.is_empty() { DEFAULT_TENANT } else { &tenant };
+        if !peer.serves(tenant) {
+            let message = "this enforcement point is not registered for this tenant";
+            return Err(status(Code::PermissionDenied, reason::PEP_NOT_REGISTERED_FOR, message));
+        }
         let Some(bundle) = self.pdp.live.of(tenant) else {
             return Ok(Response::new(pb::GetCatalogResponse::default()));
         };
