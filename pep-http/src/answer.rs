@@ -1,5 +1,6 @@
 //! The texts of an OpenAI chat answer, whole or as a chunk of a stream.
 
+use lictor_pep_core::Ending;
 use lictor_proto::call::{Content, Origin, Usage};
 use lictor_proto::json::node::escape_token;
 use lictor_proto::json::{Node, Span};
@@ -50,15 +51,45 @@ pub(crate) fn view(root: &Node) -> View<'_> {
     view
 }
 
+/// What a call used, as far as it is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Used {
+    pub(crate) usage: Usage,
+    /// Of the tokens sent, those from the provider's cache.
+    cached_tokens: u64,
+    /// Of the tokens that came back, those of hidden reasoning.
+    reasoning_tokens: u64,
+}
+
+impl Used {
+    /// Where the provider said nothing.
+    pub(crate) fn estimated(usage: Usage) -> Self {
+        Self { usage, ..Self::default() }
+    }
+
+    /// For the record and the settlement.
+    pub(crate) fn put(self, ending: &mut Ending) {
+        ending.usage = self.usage;
+        ending.detail.cached_tokens = self.cached_tokens;
+        ending.detail.reasoning_tokens = self.reasoning_tokens;
+    }
+}
+
 /// Tokens as the provider counted them: absent unless the answer says both numbers.
-pub(crate) fn usage(root: &Node) -> Option<Usage> {
+pub(crate) fn usage(root: &Node) -> Option<Used> {
     let usage = root.get("usage")?;
     let count = |name: &str| usage.get(name).and_then(Node::as_u64);
-    Some(Usage {
+    let part = |of: &str, name: &str| usage.get(of).and_then(|of| of.get(name)?.as_u64());
+    let counted = Usage {
         input_tokens: count("prompt_tokens")?,
         // Absent where nothing was generated, as for embeddings.
         max_output_tokens: count("completion_tokens").unwrap_or(0),
         ..Usage::default()
+    };
+    Some(Used {
+        usage: counted,
+        cached_tokens: part("prompt_tokens_details", "cached_tokens").unwrap_or(0),
+        reasoning_tokens: part("completion_tokens_details", "reasoning_tokens").unwrap_or(0),
     })
 }
 
@@ -169,7 +200,7 @@ mod tests {
             body.get(echoes[0].start..echoes[0].end).unwrap(),
             r#"{"content":[{"token":"hi"}]}"#
         );
-        let used = usage(&root).unwrap();
+        let used = usage(&root).unwrap().usage;
         assert_eq!((used.input_tokens, used.max_output_tokens), (9, 2));
     }
 
@@ -190,6 +221,16 @@ mod tests {
         let body = r#"{"id":{"deep":"a"},"choices":[{"finish_reason":"Do As I Say","id":"b","message":{"type":"T"}}]}"#;
         let seen: Vec<String> = texts(body).into_iter().map(|(_, text, _)| text).collect();
         assert_eq!(seen, ["a", "Do As I Say", "b", "T"]);
+    }
+
+    #[test]
+    fn tokens_of_the_cache_and_of_reasoning_are_told_apart() {
+        let body = r#"{"usage":{"prompt_tokens":9,"completion_tokens":5,
+            "prompt_tokens_details":{"cached_tokens":4},"completion_tokens_details":{"reasoning_tokens":3}}}"#;
+        let mut ending = Ending::new(lictor_pep_core::Ended::Done, 200);
+        usage(&scan(body.as_bytes()).unwrap()).unwrap().put(&mut ending);
+        assert_eq!((ending.usage.input_tokens, ending.usage.max_output_tokens), (9, 5));
+        assert_eq!((ending.detail.cached_tokens, ending.detail.reasoning_tokens), (4, 3));
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! The section `[pep_http]` of `lictor.toml`.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use http::Uri;
+use lictor_pep_core::client::{Addresses, ClientTlsConfig};
+use lictor_pep_core::listen::ServerTlsConfig;
+use lictor_pep_core::upstream_auth::{AuthConfig, AuthConfigError};
 use serde::{Deserialize, Serialize};
 
 /// Where the enforcement point listens unless configured.
@@ -24,9 +26,6 @@ pub const DEFAULT_DRAIN_TIMEOUT_MS: u64 = 10_000;
 /// Longest id of an upstream, bytes.
 pub const MAX_UPSTREAM_ID_BYTES: usize = 64;
 
-/// Bits of a file's mode that let others than its owner at it.
-const OTHERS_MODE: u32 = 0o077;
-
 /// The section `[pep_http]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,9 +33,17 @@ pub struct Config {
     /// Where to listen.
     #[serde(default = "default_listen")]
     pub listen: SocketAddr,
-    /// The decision point: `http://host:port` or `unix:/path`. Read by whoever makes the client for it.
+    /// The URL by which callers reach this enforcement point, which proofs of possession (DPoP)
+    /// must name; default `http://<listen>`, or `https://<listen>` with `tls`.
+    #[serde(default)]
+    pub public_url: Option<String>,
+    /// The decision point: `https://host:port`, `http://host:port` or `unix:/path`; or a list of
+    /// several that decide alike. Read by whoever makes the client for it.
     #[serde(default = "default_pdp")]
-    pub pdp: String,
+    pub pdp: Addresses,
+    /// Authorities, and a certificate of its own, for decision points at `https://`.
+    #[serde(default)]
+    pub pdp_tls: Option<ClientTlsConfig>,
     /// File with this enforcement point's bearer token for the decision point.
     #[serde(default)]
     pub pdp_token_file: Option<PathBuf>,
@@ -64,9 +71,17 @@ pub struct Config {
     /// Milliseconds that one decision may take; 0 means 250.
     #[serde(default)]
     pub decision_budget_ms: u32,
+    /// Milliseconds that a call waits for a person's approval; 0 refuses it at once, with the
+    /// approval's id.
+    #[serde(default)]
+    pub wait_for_approval_ms: u32,
     /// Directory of this enforcement point's keys; default the audit directory.
     #[serde(default)]
     pub state_dir: Option<PathBuf>,
+    /// Certificate and key of the listener, and whose certificates callers may show. Without it
+    /// the listener is not encrypted.
+    #[serde(default)]
+    pub tls: Option<ServerTlsConfig>,
 }
 
 /// One provider.
@@ -80,9 +95,13 @@ pub struct UpstreamConfig {
     /// The environment variable that holds its key.
     #[serde(default)]
     pub key_env: Option<String>,
-    /// The file that holds its key, if no variable does.
+    /// The file that holds its key, if no variable does; read again when it changes.
     #[serde(default)]
     pub key_file: Option<PathBuf>,
+    /// Any other credential, or the key with more said about it; not beside `key_env` and
+    /// `key_file`. Without all three the provider gets no credential.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<AuthConfig>,
 }
 
 /// What is wrong with the configuration.
@@ -109,52 +128,33 @@ pub enum ConfigError {
         /// Its URL.
         url: String,
     },
+    /// The public URL.
+    #[error(
+        "`pep_http.public_url` must be http(s)://host[:port][/path] and nothing more, not `{0}`"
+    )]
+    PublicUrl(String),
     /// A size or time of zero.
     #[error("`pep_http.{0}` must not be 0")]
     Zero(&'static str),
-    /// Two places for one key.
-    #[error("the upstream `{0}` has both `key_env` and `key_file`: leave one")]
+    /// Two credentials.
+    #[error("the upstream `{0}` has more than one of `key_env`, `key_file` and `auth`: leave one")]
     TwoKeys(String),
-    /// The variable is not set.
-    #[error("the environment variable `{variable}` with the key of the upstream `{id}` is not set")]
-    KeyVariable {
-        /// The upstream.
-        id: String,
-        /// The variable.
-        variable: String,
-    },
-    /// The file cannot be read.
-    #[error("the file `{path}` with the key of the upstream `{id}` cannot be read")]
-    KeyFile {
-        /// The upstream.
-        id: String,
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// Others may read the file.
+    /// A sort of credential that is not for providers.
     #[error(
-        "the file `{path}` with the key of the upstream `{id}` can be read by others: run `chmod 600` on it"
+        "the `auth` of the upstream `{0}` has `kind = \"assertion\"`, which is for MCP servers: use `key`, `none` or a grant"
     )]
-    KeyFileOpen {
-        /// The upstream.
-        id: String,
-        /// The file.
-        path: PathBuf,
-    },
-    /// The key cannot stand in a header.
-    #[error("the key of the upstream `{0}` is empty or has characters that a header cannot carry")]
-    KeyText(String),
+    Assertion(String),
+    /// A credential that cannot be had.
+    #[error(transparent)]
+    Auth(#[from] AuthConfigError),
 }
 
 fn default_listen() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT))
 }
 
-fn default_pdp() -> String {
-    "http://127.0.0.1:7070".to_owned()
+fn default_pdp() -> Addresses {
+    "http://127.0.0.1:7070".into()
 }
 
 fn default_max_body() -> usize {
@@ -187,6 +187,10 @@ impl Config {
         let keys = self.upstreams.iter_mut().map(|upstream| &mut upstream.key_file);
         let files = keys.chain([&mut self.pdp_token_file, &mut self.state_dir]);
         files.flatten().for_each(|path| *path = base.join(&*path));
+        let auths = self.upstreams.iter_mut().filter_map(|upstream| upstream.auth.as_mut());
+        auths.for_each(|auth| auth.take_paths_from(base));
+        self.tls.iter_mut().for_each(|tls| tls.take_paths_from(base));
+        self.pdp_tls.iter_mut().for_each(|tls| tls.take_paths_from(base));
     }
 
     /// A configuration with defaults for everything but the providers.
@@ -194,7 +198,9 @@ impl Config {
     pub fn new(upstreams: Vec<UpstreamConfig>) -> Self {
         Self {
             listen: default_listen(),
+            public_url: None,
             pdp: default_pdp(),
+            pdp_tls: None,
             pdp_token_file: None,
             upstreams,
             max_body_bytes: DEFAULT_MAX_BODY_BYTES,
@@ -204,8 +210,26 @@ impl Config {
             max_in_flight_requests: DEFAULT_MAX_IN_FLIGHT_REQUESTS,
             drain_timeout_ms: DEFAULT_DRAIN_TIMEOUT_MS,
             decision_budget_ms: 0,
+            wait_for_approval_ms: 0,
             state_dir: None,
+            tls: None,
         }
+    }
+
+    /// The URL by which callers reach this enforcement point, without a slash at its end.
+    ///
+    /// # Errors
+    /// [`ConfigError::PublicUrl`].
+    pub fn public_url(&self, listen: SocketAddr) -> Result<String, ConfigError> {
+        let Some(url) = &self.public_url else {
+            let scheme = if self.tls.is_some() { "https" } else { "http" };
+            return Ok(format!("{scheme}://{listen}"));
+        };
+        let parsed = url.parse::<Uri>().ok();
+        if parsed.as_ref().is_some_and(is_base) && !url.contains('#') {
+            return Ok(url.trim_end_matches('/').to_owned());
+        }
+        Err(ConfigError::PublicUrl(url.clone()))
     }
 
     /// Checks what the types cannot.
@@ -242,8 +266,12 @@ impl UpstreamConfig {
         if !(1..=MAX_UPSTREAM_ID_BYTES).contains(&self.id.len()) || !self.id.bytes().all(plain) {
             return Err(ConfigError::Id(self.id.clone()));
         }
-        if self.key_env.is_some() && self.key_file.is_some() {
+        let named = [self.key_env.is_some(), self.key_file.is_some(), self.auth.is_some()];
+        if named.iter().filter(|named| **named).count() > 1 {
             return Err(ConfigError::TwoKeys(self.id.clone()));
+        }
+        if matches!(self.auth, Some(AuthConfig::Assertion(_))) {
+            return Err(ConfigError::Assertion(self.id.clone()));
         }
         let url = self.base_url.parse::<Uri>().ok();
         if url.as_ref().is_some_and(is_base) && !self.base_url.contains('#') {
@@ -252,29 +280,11 @@ impl UpstreamConfig {
         Err(ConfigError::BaseUrl { id: self.id.clone(), url: self.base_url.clone() })
     }
 
-    /// The key, from where the configuration says that it is; none where it says nothing.
-    ///
-    /// # Errors
-    /// If it says where and there is none.
-    pub(crate) fn key(&self) -> Result<Option<String>, ConfigError> {
-        let key = match (&self.key_env, &self.key_file) {
-            (Some(variable), _) => std::env::var(variable).map_err(|_| {
-                ConfigError::KeyVariable { id: self.id.clone(), variable: variable.clone() }
-            })?,
-            (None, Some(path)) => read_key(&self.id, path)?,
-            (None, None) => return Ok(None),
-        };
-        Ok(Some(key.trim().to_owned()))
+    /// Its credential, however the configuration says it.
+    pub(crate) fn auth(&self) -> AuthConfig {
+        let key = || AuthConfig::of_key(self.key_env.as_deref(), self.key_file.as_deref());
+        self.auth.clone().or_else(key).unwrap_or_default()
     }
-}
-
-fn read_key(id: &str, path: &Path) -> Result<String, ConfigError> {
-    let failed = |source| ConfigError::KeyFile { id: id.to_owned(), path: path.to_owned(), source };
-    let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode();
-    if mode & OTHERS_MODE != 0 {
-        return Err(ConfigError::KeyFileOpen { id: id.to_owned(), path: path.to_owned() });
-    }
-    std::fs::read_to_string(path).map_err(failed)
 }
 
 fn is_base(url: &Uri) -> bool {
@@ -285,8 +295,6 @@ fn is_base(url: &Uri) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::Permissions;
-
     use super::*;
 
     fn upstream(id: &str, base_url: &str) -> UpstreamConfig {
@@ -295,6 +303,7 @@ mod tests {
             base_url: base_url.to_owned(),
             key_env: None,
             key_file: None,
+            auth: None,
         }
     }
 
@@ -303,11 +312,24 @@ mod tests {
         let text = "upstreams = [{id = \"openai\", base_url = \"https://api.openai.com/v1\", key_env = \"K\"}]";
         let config: Config = toml::from_str(text).unwrap();
         assert_eq!(config.listen.to_string(), "127.0.0.1:7080");
-        assert_eq!(config.pdp, "http://127.0.0.1:7070");
+        assert_eq!(config.pdp, "http://127.0.0.1:7070".into());
         config.validate().unwrap();
         let mut expected = upstream("openai", "https://api.openai.com/v1");
         expected.key_env = Some("K".to_owned());
         assert_eq!(config, Config::new(vec![expected]));
+    }
+
+    #[test]
+    fn certificates_are_read_and_printed_as_they_are() {
+        let text = "upstreams = []\n[tls]\ncert = \"a\"\nkey = \"b\"\nclient_ca = [\"c\"]\n";
+        let mut config: Config = toml::from_str(text).unwrap();
+        let printed = toml::to_string_pretty(&config).unwrap();
+        assert_eq!(toml::from_str::<Config>(&printed).unwrap(), config);
+        config.take_paths_from(Path::new("/etc/lictor"));
+        let tls = config.tls.unwrap();
+        assert_eq!((tls.cert, tls.key), ("/etc/lictor/a".into(), "/etc/lictor/b".into()));
+        assert_eq!(tls.client_ca, [Path::new("/etc/lictor/c")]);
+        assert!(toml::from_str::<Config>("[tls]\ncert = \"a\"").is_err());
     }
 
     #[test]
@@ -342,6 +364,19 @@ mod tests {
     }
 
     #[test]
+    fn callers_reach_it_where_the_configuration_says() {
+        let listen = default_listen();
+        let mut config = Config::new(Vec::new());
+        assert_eq!(config.public_url(listen).unwrap(), "http://127.0.0.1:7080");
+        config.public_url = Some("https://gate.example/llm/".to_owned());
+        assert_eq!(config.public_url(listen).unwrap(), "https://gate.example/llm");
+        for url in ["gate.example", "ftp://a", "https://u@a/", "https://a/?x", "https://a/#x"] {
+            config.public_url = Some(url.to_owned());
+            assert!(matches!(config.public_url(listen), Err(ConfigError::PublicUrl(_))), "{url}");
+        }
+    }
+
+    #[test]
     fn zero_is_no_bound() {
         let changes: [fn(&mut Config); 5] = [
             |c| c.max_body_bytes = 0,
@@ -358,21 +393,34 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_said_to_be_somewhere_must_be_there() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("key");
+    fn an_upstream_has_one_credential() {
         let mut upstream = upstream("a", "http://a");
-        assert_eq!(upstream.key().unwrap(), None);
-        upstream.key_file = Some(path.clone());
-        assert!(matches!(upstream.key(), Err(ConfigError::KeyFile { .. })));
-        std::fs::write(&path, "sk-1\n").unwrap();
-        let mode = |mode| std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-        mode(0o644);
-        assert!(matches!(upstream.key(), Err(ConfigError::KeyFileOpen { .. })));
-        mode(0o600);
-        assert_eq!(upstream.key().unwrap().as_deref(), Some("sk-1"));
-        upstream.key_env = Some("LICTOR_TEST_NO_SUCH_VARIABLE".to_owned());
+        assert_eq!(upstream.auth(), AuthConfig::default());
+        upstream.key_env = Some("K".to_owned());
+        assert_eq!(upstream.auth(), AuthConfig::of_key(Some("K"), None).unwrap());
+        upstream.auth = AuthConfig::of_key(None, Some(Path::new("k")));
         assert!(matches!(upstream.validate(), Err(ConfigError::TwoKeys(_))));
-        assert!(matches!(upstream.key(), Err(ConfigError::KeyVariable { .. })));
+        upstream.key_env = None;
+        upstream.validate().unwrap();
+        assert_eq!(upstream.auth(), AuthConfig::of_key(None, Some(Path::new("k"))).unwrap());
+        upstream.key_file = Some("k".into());
+        assert!(matches!(upstream.validate(), Err(ConfigError::TwoKeys(_))));
+        upstream.key_file = None;
+        upstream.auth = Some(AuthConfig::Assertion(Default::default()));
+        assert!(matches!(upstream.validate(), Err(ConfigError::Assertion(_))));
+    }
+
+    #[test]
+    fn a_credential_is_read_and_printed_as_it_is() {
+        let text =
+            "[[upstreams]]\nid = 'a'\nbase_url = 'http://a'\nauth = { kind = 'key', file = 'k' }\n";
+        let mut config: Config = toml::from_str(text).unwrap();
+        let printed = toml::to_string_pretty(&config).unwrap();
+        assert_eq!(toml::from_str::<Config>(&printed).unwrap(), config);
+        config.take_paths_from(Path::new("/etc/lictor"));
+        let file = AuthConfig::of_key(None, Some(Path::new("/etc/lictor/k")));
+        assert_eq!(config.upstreams[0].auth, file);
+        let text = text.replace("file", "fill");
+        assert!(toml::from_str::<Config>(&text).unwrap_err().to_string().contains("fill"));
     }
 }

@@ -52,7 +52,7 @@ async fn forward(
             return Err(app.pep.refuse_unread(CHAT_PROTOCOL, ip, CHAT, refused).await);
         }
     };
-    let permitted = app.pep.decide(chat.request).await?;
+    let permitted = app.pep.decide_while(chat.request, reply.gone()).await?;
     let edits = std::mem::take(&mut chat.edits);
     let dutiful = if reply.is_gone() {
         Err(permitted.refuse(reason::UPSTREAM_UNAVAILABLE, "the caller has gone"))
@@ -66,16 +66,24 @@ async fn forward(
             return Err(refused);
         }
     };
-    let body = dutiful.body;
+    let (body, now_ms) = (dutiful.body, app.pep.clock().now_ms());
+    let had = app.upstreams.credential(chat.upstream, caller.proof(), &permitted, now_ms).await;
+    let credential = match had {
+        Ok(credential) => credential,
+        Err(refused) => {
+            app.pep.give_up(permitted, &refused).await?;
+            return Err(refused);
+        }
+    };
     let (permit, flight) = app.pep.permit(permitted, &body).await?;
     let (method, set) = (Method::POST, dutiful.headers);
-    let sent = Sent { method, path: PATH, caller: &caller.headers, set, body };
+    let sent = Sent { method, path: PATH, caller: &caller.headers, set, credential, body };
     send(app, chat.upstream, permit, flight, sent, reply).await
 }
 
 /// Who calls comes first, so that nobody unknown makes us read a body.
 async fn read<'a>(app: &'a App, caller: &Caller, body: Body) -> Result<ingress::Chat<'a>, Refusal> {
-    app.pep.identify(&caller.proof())?;
+    app.pep.identify(caller.proof()).await?;
     let body = ingress::read_body(&caller.headers, body, app.max_body_bytes, app.idle).await?;
     ingress::chat(caller, body, &app.upstreams)
 }

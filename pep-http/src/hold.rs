@@ -9,7 +9,7 @@ use lictor_pep_core::edit::Edits;
 use lictor_proto::call::{Content, Origin, Usage};
 use lictor_proto::json::{ScanError, Span, scan};
 
-use crate::answer;
+use crate::answer::{self, Used};
 use crate::mask::{self, Spans, Unmaskable};
 use crate::sse::{self, Event, EventTooLong, Parser};
 use crate::text;
@@ -50,7 +50,7 @@ pub(crate) struct Held {
     channels: IndexMap<String, Channel>,
     /// Bytes of text of each choice.
     choices: IndexMap<String, usize>,
-    usage: Option<Usage>,
+    usage: Option<Used>,
     done: bool,
 }
 
@@ -106,9 +106,10 @@ impl Held {
     }
 
     /// Tokens as the provider counted them, or an estimate of the output from its text.
-    pub(crate) fn usage(&self, asked: Usage) -> Usage {
+    pub(crate) fn usage(&self, asked: Usage) -> Used {
         let bytes = self.channels.values().map(|channel| channel.text.len() as u64).sum();
-        self.usage.unwrap_or(Usage { max_output_tokens: text::estimated_tokens(bytes), ..asked })
+        let estimated = Usage { max_output_tokens: text::estimated_tokens(bytes), ..asked };
+        self.usage.unwrap_or(Used::estimated(estimated))
     }
 
     /// One part per channel, in the order in which they began.

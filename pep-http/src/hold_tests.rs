@@ -152,9 +152,9 @@ fn usage_is_the_providers_or_an_estimate() {
     let asked = Usage { input_tokens: 7, ..Usage::default() };
     let told = json!({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4}});
     let stream = [text_chunk(0, "12345"), sse::encode(told.to_string().as_bytes())].concat();
-    let used = held(&stream).unwrap().usage(asked);
+    let used = held(&stream).unwrap().usage(asked).usage;
     assert_eq!((used.input_tokens, used.max_output_tokens), (3, 4));
-    let used = held(&text_chunk(0, "12345")).unwrap().usage(asked);
+    let used = held(&text_chunk(0, "12345")).unwrap().usage(asked).usage;
     assert_eq!((used.input_tokens, used.max_output_tokens), (7, 2));
 }
 

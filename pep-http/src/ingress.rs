@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, HeaderMap};
+use http::header::{CONTENT_ENCODING, HeaderMap};
+use http::request::Parts;
 use lictor_pep_core::discard::discard;
 use lictor_pep_core::edit::Edits;
-use lictor_pep_core::headers::{LICTOR_SESSION, trace_id};
+use lictor_pep_core::headers::trace_id;
+use lictor_pep_core::listen::ClientCertificate;
+use lictor_pep_core::session::handle_of;
 use lictor_pep_core::{Proof, Refusal, Request};
 use lictor_proto::call::ResourceKind;
 use lictor_proto::json::{Node, scan};
@@ -30,6 +33,8 @@ pub(crate) const OTHER_PROTOCOL: &str = "openai";
 /// Who sent a request, and with which headers.
 #[derive(Debug)]
 pub(crate) struct Caller {
+    /// How the caller proves itself, for this one request.
+    proof: Proof,
     /// All headers.
     pub(crate) headers: HeaderMap,
     /// Where the connection comes from.
@@ -37,13 +42,18 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// The credential. Two `Authorization` headers are none: nobody knows which one counts.
-    pub(crate) fn proof(&self) -> Proof {
-        let mut values = self.headers.get_all(AUTHORIZATION).iter();
-        let (Some(value), None) = (values.next(), values.next()) else {
-            return Proof::None;
-        };
-        Proof::from_authorization(value.to_str().ok())
+    /// The caller of a request to the enforcement point that is reached at `public_url`.
+    pub(crate) fn new(head: Parts, public_url: &str, source_ip: String) -> Self {
+        let url = format!("{public_url}{}", head.uri.path());
+        let proof = Proof::from_headers(&head.headers, &head.method, &url)
+            .or_api_key(&head.headers)
+            .with_certificate(head.extensions.get::<ClientCertificate>().cloned());
+        Self { proof, headers: head.headers, source_ip }
+    }
+
+    /// How the caller proves itself.
+    pub(crate) fn proof(&self) -> &Proof {
+        &self.proof
     }
 
     /// A request of this caller.
@@ -54,10 +64,8 @@ impl Caller {
         kind: ResourceKind,
         id: &str,
     ) -> Request {
-        let session = self.headers.get(LICTOR_SESSION);
-        let mut request = Request::new(self.proof(), action, kind, id);
-        // A handle that is no text names no session; the decision point says so.
-        request.session = session.map(|value| value.to_str().unwrap_or("?").to_owned());
+        let mut request = Request::new(self.proof.clone(), action, kind, id);
+        request.session = handle_of(&self.headers);
         request.protocol = protocol.to_owned();
         request.source_ip = self.source_ip.clone();
         request.trace_id = trace_id(&self.headers).unwrap_or_default();
@@ -136,17 +144,20 @@ pub(crate) fn chat<'a>(
 
 #[cfg(test)]
 mod tests {
-    use http::header::{HeaderName, HeaderValue};
+    use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+    use lictor_pep_core::headers::LICTOR_SESSION;
 
     use super::*;
     use crate::config::{Config, UpstreamConfig};
 
     fn caller(headers: &[(HeaderName, &str)]) -> Caller {
-        let mut map = HeaderMap::new();
+        let mut request = http::Request::post("/v1/chat/completions?x=1");
         for (name, value) in headers {
-            map.append(name, HeaderValue::from_str(value).unwrap());
+            request = request.header(name, HeaderValue::from_str(value).unwrap());
         }
-        Caller { headers: map, source_ip: "192.0.2.1".to_owned() }
+        let (mut head, ()) = request.body(()).unwrap().into_parts();
+        head.extensions.insert(ClientCertificate::new(b"x"));
+        Caller::new(head, "https://gate.example/llm", "192.0.2.1".to_owned())
     }
 
     fn upstreams() -> Upstreams {
@@ -155,23 +166,21 @@ mod tests {
             base_url: format!("http://{id}.example/v1"),
             key_env: None,
             key_file: None,
+            auth: None,
         };
-        Upstreams::load(&Config::new(vec![upstream("openai"), upstream("local")])).unwrap()
+        let config = Config::new(vec![upstream("openai"), upstream("local")]);
+        Upstreams::load(&config, lictor_pep_core::UpstreamAuth::empty()).unwrap()
     }
 
     #[test]
-    fn exactly_one_bearer_is_a_proof() {
-        let proof = |values: &[&str]| {
-            let headers: Vec<_> = values.iter().map(|value| (AUTHORIZATION, *value)).collect();
-            caller(&headers).proof()
-        };
-        assert_eq!(proof(&["Bearer k-1"]), Proof::Bearer("k-1".to_owned()));
-        assert_eq!(proof(&["bEARER  k-1 "]), Proof::Bearer("k-1".to_owned()));
-        for none in
-            [&[][..], &["Bearer "], &["Basic YTpi"], &["k-1"], &["Bearer a", "Bearer b"], &["Bär"]]
-        {
-            assert_eq!(proof(none), Proof::None, "{none:?}");
-        }
+    fn a_caller_proves_itself_by_headers_and_connection_at_the_configured_place() {
+        let shown = |headers: &[(HeaderName, &str)]| format!("{:?}", caller(headers).proof());
+        let dpop = HeaderName::from_static("dpop");
+        let text = shown(&[(AUTHORIZATION, "DPoP k-1"), (dpop, "p")]);
+        let place = "POST https://gate.example/llm/v1/chat/completions";
+        assert!(text.contains(place) && text.contains("ClientCertificate("), "{text}");
+        let text = shown(&[(HeaderName::from_static("x-api-key"), "key")]);
+        assert!(text.contains("Bearer(<3 bytes>)"), "{text}");
     }
 
     #[test]

@@ -80,7 +80,7 @@ async fn list(
 ) -> Result<Option<Response<Body>>, Refusal> {
     let mut request = caller.request(OTHER_PROTOCOL, OTHER, ResourceKind::Server, upstream.id());
     request.targets = vec![upstream.target()];
-    let permitted = app.pep.decide(request).await?;
+    let permitted = app.pep.decide_while(request, reply.gone()).await?;
     let set = match obligations::headers(&permitted) {
         Ok(set) => set,
         Err(refused) => {
@@ -88,10 +88,18 @@ async fn list(
             return Err(refused);
         }
     };
-    let body = Bytes::new();
+    let (body, now_ms) = (Bytes::new(), app.pep.clock().now_ms());
+    let had = app.upstreams.credential(upstream, caller.proof(), &permitted, now_ms).await;
+    let credential = match had {
+        Ok(credential) => credential,
+        Err(refused) => {
+            app.pep.give_up(permitted, &refused).await?;
+            return Err(refused);
+        }
+    };
     let (permit, flight) = app.pep.permit(permitted, &body).await?;
     let (method, caller) = (Method::GET, &caller.headers);
-    let sent = Sent { method, path: PATH, caller, set, body };
+    let sent = Sent { method, path: PATH, caller, set, credential, body };
     let Some((flight, answer)) = exchange::send(app, upstream, permit, flight, sent, reply).await?
     else {
         return Ok(None);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Parser;
-use lictor_pep_core::client::{GrpcDecide, Target, TokenSource};
+use lictor_pep_core::client::GrpcDecide;
 use lictor_pep_core::setup::{self, AuditConfig, IdentityConfig};
 use lictor_pep_core::{Clock, Ids, PepParts};
 use lictor_pep_http::server::AUDIT_WRITER;
@@ -39,6 +39,7 @@ struct File {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    setup::keep_private().context("core dumps cannot be turned off")?;
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
         .with_ansi(std::io::stderr().is_terminal())
@@ -61,21 +62,20 @@ async fn run(file: File) -> anyhow::Result<()> {
     config.validate()?;
     let clock = Clock::system();
     let keys_dir = config.state_dir.as_ref().unwrap_or(&file.audit.dir);
-    let token = match &config.pdp_token_file {
-        Some(path) => TokenSource::file(path)?,
-        None => TokenSource::none(),
-    };
+    let token_file = config.pdp_token_file.as_deref();
+    let decide = GrpcDecide::configured(&config.pdp, config.pdp_tls.as_ref(), token_file)?;
     let audit = setup::audit_log(&file.audit, AUDIT_WRITER, keys_dir, &clock)?;
     let parts = PepParts {
-        decide: Arc::new(GrpcDecide::connect(&Target::parse(&config.pdp)?, token)?),
-        authenticator: Arc::new(setup::authenticator(&file.identity)?),
+        decide: Arc::new(decide),
+        authenticator: Arc::new(setup::authenticator(&file.identity, &clock).await?),
         audit: audit.clone(),
         clock,
         ids: Ids::random(),
         abilities: ABILITIES,
         budget_ms: config.decision_budget_ms,
     };
-    let deps = Deps { parts, durability: file.audit.durability };
+    let ring = setup::signing_ring(keys_dir)?;
+    let deps = Deps { parts, durability: file.audit.durability, ring };
     let listener = tokio::net::TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("`{}` cannot be listened on", config.listen))?;

@@ -3,7 +3,8 @@
 use axum::body::Body;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
-use lictor_pep_core::headers::{LICTOR_CALL_ID, add_limits};
+use lictor_pep_core::challenge::NOTHING_PRESENTED;
+use lictor_pep_core::headers::{LICTOR_CALL_ID, add_limits, add_nonce};
 use lictor_pep_core::{Refusal, RefusalKind, Told};
 use lictor_proto::decision::Approval;
 use serde::Serialize;
@@ -80,13 +81,19 @@ pub(crate) fn response(refusal: &Refusal) -> Response<Body> {
         headers.insert(LICTOR_CALL_ID, call_id);
     }
     if refusal.kind() == RefusalKind::Unauthenticated {
-        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        headers.insert(WWW_AUTHENTICATE, challenge(refusal));
+        add_nonce(headers, refusal);
     }
     if refusal.executed() || refusal.kind() == RefusalKind::Ask {
         headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
     }
     add_limits(headers, refusal);
     response
+}
+
+fn challenge(refusal: &Refusal) -> HeaderValue {
+    let asked = refusal.challenge().header(refusal.has(NOTHING_PRESENTED), None);
+    HeaderValue::from_str(&asked).unwrap_or(HeaderValue::from_static("Bearer"))
 }
 
 /// The error as the last event of a stream.
@@ -106,11 +113,13 @@ fn type_of(status: u16) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use lictor_pep_core::Challenge;
     use lictor_proto::decision::{Decision, Effect, LimitState, Reason};
     use lictor_proto::reason;
     use serde_json::{Value, json};
 
     use super::*;
+    use lictor_pep_core::rate_limit::RateLimit;
 
     fn shown(refusal: &Refusal) -> Value {
         serde_json::from_str(&body(refusal)).unwrap()
@@ -146,9 +155,29 @@ mod tests {
             assert_eq!(response(&refusal).status().as_u16(), status, "{id}");
             assert_eq!(shown(&refusal)["error"]["type"], kind, "{id}");
         }
-        let unknown = response(&Refusal::unauthenticated("token_expired", "x"));
-        assert_eq!(unknown.status(), 401);
-        assert_eq!(unknown.headers().get(WWW_AUTHENTICATE).unwrap(), "Bearer");
+        for (id, challenge) in
+            [("token_missing", "Bearer"), ("token_expired", "Bearer error=\"invalid_token\"")]
+        {
+            let unknown = response(&Refusal::unauthenticated(id, "x"));
+            assert_eq!(unknown.status(), 401);
+            assert_eq!(unknown.headers().get(WWW_AUTHENTICATE).unwrap(), challenge);
+        }
+    }
+
+    #[test]
+    fn a_proof_of_possession_is_asked_for_in_its_own_scheme() {
+        let asked = |challenge| {
+            let refusal = Refusal::unauthenticated("x", "x").with_challenge(challenge);
+            let response = response(&refusal);
+            let text = |name| response.headers().get(name)?.to_str().ok().map(str::to_owned);
+            (text("www-authenticate").unwrap(), text("dpop-nonce"))
+        };
+        let algs = "algs=\"EdDSA ES256 ES384 RS256 RS384 RS512 PS256 PS384 PS512\"";
+        let dpop = |error: &str| format!("DPoP error=\"{error}\", {algs}");
+        assert_eq!(asked(Challenge::Bound), (dpop("invalid_token"), None));
+        assert_eq!(asked(Challenge::Proof), (dpop("invalid_dpop_proof"), None));
+        let nonce = (dpop("use_dpop_nonce"), Some("n-1".to_owned()));
+        assert_eq!(asked(Challenge::Nonce("n-1".to_owned())), nonce);
     }
 
     #[test]
@@ -161,7 +190,8 @@ mod tests {
             reset_at: String::new(),
             retry_after_ms: 1500,
         });
-        let response = response(&Refusal::of_decision(&decision));
+        let told = RateLimit::of(&decision.limits, &[], 0);
+        let response = response(&Refusal::of_decision(&decision).with_rate_limit(told));
         assert_eq!(response.headers().get("retry-after").unwrap(), "2");
         assert_eq!(response.headers().get("ratelimit").unwrap(), "\"team\";r=3;t=2");
     }

@@ -16,9 +16,10 @@ use lictor_proto::decision::{Decision, ObligationKind};
 use lictor_proto::json::{Node, scan};
 use lictor_proto::reason;
 
+use crate::answer::Used;
 use crate::server::{App, Reply, Stop};
 use crate::upstream::{self, BodyError};
-use crate::{answer, mask, refusal};
+use crate::{answer, mask, refusal, stream};
 
 /// Headers of an answer that stay here: a provider must not set cookies for, or move, our callers.
 const KEPT: [HeaderName; 3] = [SET_COOKIE, WWW_AUTHENTICATE, HeaderName::from_static("alt-svc")];
@@ -70,13 +71,9 @@ pub(crate) async fn collect(
         },
     };
     let (ended, refusal) = match collected {
-        Ok(body) if app.upstreams.key_in(&body) => (
-            Ended::Withheld,
-            flight.withhold(
-                reason::OBLIGATION_FAILED,
-                "the provider's answer holds its own credential",
-            ),
-        ),
+        Ok(body) if app.upstreams.credential_in(&head, &body) => {
+            (Ended::Withheld, flight.withhold(reason::OBLIGATION_FAILED, stream::REPEATED))
+        }
         Ok(body) => {
             let plain = Plain { status: head.status, headers: head.headers, body };
             return Ok(Some((flight, plain)));
@@ -112,12 +109,12 @@ pub(crate) async fn release(pep: &Pep, flight: Flight, plain: Plain) -> Response
     match check(pep, &flight, plain.body.clone(), root.filter(|_| !encoded)).await {
         Err(withheld) => {
             let mut ending = Ending::new(Ended::Withheld, status);
-            ending.usage = used;
+            used.put(&mut ending);
             refused_response(pep, flight, ending, withheld).await
         }
         Ok(checked) => {
             let mut ending = Ending::new(ended(plain.status, checked.masked), status);
-            ending.usage = used;
+            used.put(&mut ending);
             ending.result = logged(&flight, checked.decision.as_ref(), || {
                 String::from_utf8(checked.body.to_vec()).ok()
             });
@@ -159,9 +156,9 @@ pub(crate) fn answer_of(status: StatusCode, headers: HeaderMap, body: Body) -> R
 }
 
 /// What was used: the provider's count, or an estimate of four bytes to a token. A failed call used nothing.
-fn used(flight: &Flight, plain: &Plain, root: Option<&Node>) -> Usage {
+fn used(flight: &Flight, plain: &Plain, root: Option<&Node>) -> Used {
     if !plain.status.is_success() {
-        return Usage::default();
+        return Used::default();
     }
     let counted = root.and_then(answer::usage);
     counted.unwrap_or_else(|| {
@@ -170,7 +167,8 @@ fn used(flight: &Flight, plain: &Plain, root: Option<&Node>) -> Usage {
             Some(_) => crate::text::text_bytes(&content),
             None => plain.body.len() as u64,
         };
-        Usage { max_output_tokens: crate::text::estimated_tokens(bytes), ..flight.call().usage }
+        let max_output_tokens = crate::text::estimated_tokens(bytes);
+        Used::estimated(Usage { max_output_tokens, ..flight.call().usage })
     })
 }
 
@@ -234,6 +232,7 @@ pub(crate) fn answer_headers(provider: &HeaderMap, flight: &Flight, changed: boo
     if let Ok(call_id) = HeaderValue::from_str(&flight.call().call_id) {
         headers.insert(LICTOR_CALL_ID, call_id);
     }
+    flight.rate_limit().add(&mut headers);
     let handle = flight.hints().session_handle.as_deref();
     if let Some(Ok(handle)) = handle.map(HeaderValue::from_str) {
         headers.insert(LICTOR_SESSION, handle);

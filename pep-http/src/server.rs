@@ -7,17 +7,20 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::response::IntoResponse as _;
+use axum::response::IntoResponse;
 use axum::routing::get;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
 use lictor_pep_core::forward::ForwarderError;
 use lictor_pep_core::headers::LICTOR_SESSION;
-use lictor_pep_core::listen;
-use lictor_pep_core::session::SESSIONS_PATH;
+use lictor_pep_core::jwks::{self, JWKS_PATH};
+use lictor_pep_core::listen::{self, ServerTls, TlsError, warn_if_open};
+use lictor_pep_core::session::{SESSIONS_PATH, handle_of};
 use lictor_pep_core::setup::DurabilityRule;
 use lictor_pep_core::witness::witness;
-use lictor_pep_core::{Ended, Ending, Flight, Forwarder, Pep, PepParts, Refusal};
+use lictor_pep_core::{
+    Clock, Ended, Ending, Flight, Forwarder, Pep, PepParts, Refusal, SigningRing, UpstreamAuth,
+};
 use lictor_proto::reason;
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
@@ -37,6 +40,8 @@ pub struct Deps {
     pub parts: PepParts,
     /// Which records are on disk before anything is released (`[audit] durability`).
     pub durability: DurabilityRule,
+    /// The keys of assertions, which are published.
+    pub ring: Arc<SigningRing>,
 }
 
 /// Why the server does not run.
@@ -48,6 +53,12 @@ pub enum ServeError {
     /// No client for the providers.
     #[error(transparent)]
     Forwarder(#[from] ForwarderError),
+    /// The listener's certificate.
+    #[error("`[pep_http.tls]` cannot be used")]
+    Tls(#[from] TlsError),
+    /// The listener.
+    #[error("the listener failed")]
+    Io(#[from] std::io::Error),
 }
 
 /// What every request shares.
@@ -64,6 +75,10 @@ pub(crate) struct App {
     pub(crate) max_answer_bytes: usize,
     /// How long a body may pause.
     pub(crate) idle: Duration,
+    /// Where callers reach us.
+    public_url: String,
+    ring: Arc<SigningRing>,
+    clock: Clock,
     slots: Arc<Semaphore>,
     phase: watch::Receiver<Phase>,
 }
@@ -91,6 +106,11 @@ impl Reply {
     /// Answers. A caller that has gone misses it.
     pub(crate) fn send(self, response: Response<Body>) {
         let _ = self.0.send(response);
+    }
+
+    /// Ends when the caller has gone.
+    pub(crate) async fn gone(&mut self) {
+        self.0.closed().await;
     }
 
     /// Whether the caller has gone.
@@ -160,8 +180,11 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
+    let tls = config.tls.as_ref().map(ServerTls::load).transpose()?.map(Arc::new);
+    let listen = listener.local_addr()?;
+    warn_if_open("pep_http", listen, tls.as_deref());
     let (phase, watched) = watch::channel(Phase::Serving);
-    let app = Arc::new(compose(&config, deps, watched.clone())?);
+    let app = Arc::new(compose(&config, deps, listen, watched.clone()).await?);
     let phase = Arc::new(phase);
     let draining = phase.clone();
     let signal = async move {
@@ -169,10 +192,11 @@ pub async fn serve(
         draining.send_replace(Phase::Draining);
     };
     let mut server =
-        std::pin::pin!(listen::serve(listener, router(app.clone()), introduce, signal));
+        std::pin::pin!(listen::serve(listener, tls, router(app.clone()), introduce, signal));
     tokio::select! {
         () = &mut server => {}
         () = witness(app.pep.clone(), AUDIT_WRITER) => {}
+        () = jwks::follow(app.ring.clone(), app.clock.clone()) => {}
         () = past_drain(watched, config.drain_timeout_ms) => {
             phase.send_replace(Phase::Cut);
             let told = tokio::time::timeout(Duration::from_millis(CUT_TIMEOUT_MS), server).await;
@@ -189,11 +213,23 @@ fn introduce(request: &mut http::Request<Incoming>, peer: SocketAddr) {
     request.extensions_mut().insert(ConnectInfo(peer));
 }
 
-fn compose(config: &Config, deps: Deps, phase: watch::Receiver<Phase>) -> Result<App, ServeError> {
-    let upstreams = Upstreams::load(config)?;
-    let forwarder = Forwarder::new(deps.parts.clock.clone(), config.head_timeout_ms)?;
-    let pep =
-        Pep::new(PepParts { abilities: ABILITIES, ..deps.parts }).with_durability(deps.durability);
+async fn compose(
+    config: &Config,
+    deps: Deps,
+    listen: SocketAddr,
+    phase: watch::Receiver<Phase>,
+) -> Result<App, ServeError> {
+    config.validate()?;
+    let auths = config.upstreams.iter().map(|upstream| (upstream.id.clone(), upstream.auth()));
+    let issuers = deps.parts.authenticator.issuers();
+    let auth = UpstreamAuth::open(auths.collect(), issuers, deps.parts.ids.clone()).await;
+    let upstreams = Upstreams::load(config, auth.map_err(ConfigError::from)?)?;
+    let public_url = config.public_url(listen)?;
+    let clock = deps.parts.clock.clone();
+    let forwarder = Forwarder::new(clock.clone(), config.head_timeout_ms)?;
+    let pep = Pep::new(PepParts { abilities: ABILITIES, ..deps.parts })
+        .with_durability(deps.durability)
+        .with_approval_wait(config.wait_for_approval_ms);
     Ok(App {
         pep,
         forwarder,
@@ -201,6 +237,9 @@ fn compose(config: &Config, deps: Deps, phase: watch::Receiver<Phase>) -> Result
         max_body_bytes: config.max_body_bytes,
         max_answer_bytes: config.max_answer_bytes,
         idle: Duration::from_millis(config.idle_timeout_ms),
+        public_url,
+        ring: deps.ring,
+        clock,
         slots: Arc::new(Semaphore::new(config.max_in_flight_requests)),
         phase,
     })
@@ -235,6 +274,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
+        .route(JWKS_PATH, get(key_set))
         .fallback(enter)
         .with_state(app)
 }
@@ -249,10 +289,15 @@ async fn ready(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
     }
 }
 
+/// The keys by which others verify what we assert.
+async fn key_set(State(app): State<Arc<App>>) -> impl IntoResponse {
+    jwks::response(&app.ring, app.clock.now_ms())
+}
+
 /// Counts, for whoever has a credential.
-async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response<Body> {
-    let caller = Caller { headers, source_ip: String::new() };
-    match app.pep.identify(&caller.proof()) {
+async fn metrics(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
+    let caller = Caller::new(request.into_parts().0, &app.public_url, String::new());
+    match app.pep.identify(caller.proof()).await {
         Ok(_) => app.pep.metrics_text().into_response(),
         Err(refused) => refusal::response(&refused),
     }
@@ -286,8 +331,9 @@ async fn handle(
     slot: OwnedSemaphorePermit,
 ) {
     let (head, body) = request.into_parts();
-    let caller = Caller { headers: head.headers, source_ip: peer.ip().to_string() };
-    match (&head.method, head.uri.path()) {
+    let (method, uri) = (head.method.clone(), head.uri.clone());
+    let caller = Caller::new(head, &app.public_url, peer.ip().to_string());
+    match (&method, uri.path()) {
         (&Method::POST, "/v1/chat/completions") => exchange::chat(app, caller, body, reply).await,
         (&Method::GET, "/v1/models") => {
             if let Some(response) = lists::models(&app, &caller, &mut reply).await {
@@ -301,7 +347,8 @@ async fn handle(
 }
 
 async fn open_session(app: &App, caller: &Caller) -> Response<Body> {
-    match app.pep.open_session(caller.proof(), OTHER_PROTOCOL, &caller.source_ip).await {
+    let (proof, session) = (caller.proof().clone(), handle_of(&caller.headers));
+    match app.pep.open_session(proof, session, OTHER_PROTOCOL, &caller.source_ip).await {
         Ok(handle) => {
             let body = serde_json::json!({ "session": handle });
             ([(LICTOR_SESSION, handle)], axum::Json(body)).into_response()
@@ -312,7 +359,7 @@ async fn open_session(app: &App, caller: &Caller) -> Response<Body> {
 
 /// What no row of [`handle`] names. Whoever is not known is told only that.
 async fn unknown(app: &App, caller: &Caller) -> Response<Body> {
-    let refused = match app.pep.identify(&caller.proof()) {
+    let refused = match app.pep.identify(caller.proof()).await {
         Ok(_) => Refusal::new(
             reason::METHOD_UNKNOWN,
             "this path is not served here: use /v1/chat/completions or /v1/models",

@@ -8,13 +8,15 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
+use lictor_pep_core::revoked::Guard;
+use lictor_pep_core::upstream_auth::{Credential, Watcher};
 use lictor_pep_core::{Ended, Ending, Flight, Refusal, Reviewed};
-use lictor_proto::call::Usage;
 use lictor_proto::decision::Decision;
 use lictor_proto::reason;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+use crate::answer::Used;
 use crate::hold::{Held, HoldError};
 use crate::server::{App, Reply};
 use crate::tap::Tap;
@@ -23,6 +25,9 @@ use crate::{mask, refusal, response, upstream};
 
 /// Most pieces of a stream that wait for a slow reader; past it the provider waits.
 const MAX_WAITING_PIECES: usize = 16;
+
+/// What a caller is told of an answer with our credential in it.
+pub(crate) const REPEATED: &str = "the provider's answer holds its own credential";
 
 /// Whether an answer is a stream of events.
 pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
@@ -46,11 +51,21 @@ pub(crate) async fn run(app: Arc<App>, flight: Flight, answer: Response<Incoming
         reply.send(refusal::response(&refused));
         return;
     }
+    let sent = head.extensions.get::<Credential>();
+    if sent.is_some_and(|sent| sent.is_in_headers(&head.headers)) {
+        let withheld = flight.withhold(reason::OBLIGATION_FAILED, REPEATED);
+        let refused =
+            app.end(flight, Ending::new(Ended::Withheld, status.as_u16()), withheld).await;
+        reply.send(refusal::response(&refused));
+        return;
+    }
+    let watcher = sent.map(Credential::watcher);
     let headers = response::answer_headers(&head.headers, &flight, check);
     let (out, pieces) = mpsc::channel::<Result<Bytes, std::io::Error>>(MAX_WAITING_PIECES);
     let stream = Body::from_stream(ReceiverStream::new(pieces));
     reply.send(response::answer_of(status, headers, stream));
-    let pump = Pump { app, flight, status, body, out };
+    let guard = app.pep.guard(&flight);
+    let pump = Pump { app, flight, guard, watcher, status, body, out };
     if check { pump.hold().await } else { pump.pass_through().await }
 }
 
@@ -61,11 +76,16 @@ enum Step {
     Broken(BodyError),
     Gone,
     Draining,
+    /// Nothing more may go on: somebody with part in the call was revoked, or the provider repeats
+    /// our credential.
+    Cut(Refusal),
 }
 
 struct Pump {
     app: Arc<App>,
     flight: Flight,
+    guard: Guard,
+    watcher: Option<Watcher>,
     status: StatusCode,
     body: Incoming,
     out: mpsc::Sender<Result<Bytes, std::io::Error>>,
@@ -82,18 +102,28 @@ impl Pump {
     async fn step(&mut self) -> Step {
         tokio::select! {
             next = upstream::next(&mut self.body, self.app.idle) => match next {
+                Ok(Some(bytes)) if self.watcher.as_mut().is_some_and(|watcher| watcher.found(&bytes)) => {
+                    Step::Cut(self.flight.withhold(reason::OBLIGATION_FAILED, REPEATED))
+                }
                 Ok(Some(bytes)) => Step::Bytes(bytes),
                 Ok(None) => Step::End,
                 Err(error) => Step::Broken(error),
             },
             () = self.out.closed() => Step::Gone,
             () = self.app.cut() => Step::Draining,
+            refusal = self.guard.tripped() => Step::Cut(refusal),
         }
     }
 
-    /// Gives `bytes` to the caller; false if it has gone or does not read any more.
-    async fn give(&self, bytes: Bytes) -> bool {
-        matches!(tokio::time::timeout(self.app.idle, self.out.send(Ok(bytes))).await, Ok(Ok(())))
+    /// Gives `bytes` to the caller; says what to do next where it has gone, does not read any
+    /// more, or must not.
+    async fn give(&mut self, bytes: Bytes) -> Option<Step> {
+        let sent = tokio::time::timeout(self.app.idle, self.out.send(Ok(bytes)));
+        tokio::select! {
+            biased;
+            refusal = self.guard.tripped() => Some(Step::Cut(refusal)),
+            sent = sent => (!matches!(sent, Ok(Ok(())))).then_some(Step::Gone),
+        }
     }
 
     /// Every piece goes on as it comes; only the piece that ends the stream waits for the record.
@@ -106,9 +136,9 @@ impl Pump {
                     if tap.push(&bytes) {
                         return self.finish_passed(tap, Some(bytes)).await;
                     }
-                    if !self.give(bytes).await {
+                    if let Some(step) = self.give(bytes).await {
                         let used = tap.usage_of(&self.flight);
-                        return self.stop(Step::Gone, &used).await;
+                        return self.stop(step, &used).await;
                     }
                 }
                 Step::End => return self.finish_passed(tap, None).await,
@@ -123,7 +153,7 @@ impl Pump {
     async fn finish_passed(self, tap: Tap, last: Option<Bytes>) {
         let mut ending = Ending::new(response::ended(self.status, false), self.status.as_u16());
         if self.status.is_success() {
-            ending.usage = tap.usage_of(&self.flight);
+            tap.usage_of(&self.flight).put(&mut ending);
         }
         ending.result = tap.into_log();
         let Self { app, flight, out, .. } = self;
@@ -189,7 +219,7 @@ impl Pump {
         let ended = response::ended(self.status, released.masked);
         let mut ending = Ending::new(ended, self.status.as_u16());
         if self.status.is_success() {
-            ending.usage = held.usage(self.flight.call().usage);
+            held.usage(self.flight.call().usage).put(&mut ending);
         }
         ending.result = response::logged(&self.flight, Some(&released.decision), || {
             serde_json::to_string(&String::from_utf8_lossy(&released.frames.concat())).ok()
@@ -209,8 +239,10 @@ impl Pump {
     }
 
     /// The stream ends early: recorded and settled, then said in the protocol's own way.
-    async fn stop(self, step: Step, used: &Usage) {
+    async fn stop(self, step: Step, used: &Used) {
         let refused = match step {
+            // What was used so far counts; what would have come is withheld.
+            Step::Cut(refused) => return self.end(Ended::Withheld, used, refused).await,
             Step::Draining => {
                 self.flight.refuse(reason::OVERLOADED, "the enforcement point is shutting down")
             }
@@ -225,9 +257,9 @@ impl Pump {
         self.end(Ended::Unknown, used, refused).await;
     }
 
-    async fn end(self, ended: Ended, used: &Usage, refused: Refusal) {
+    async fn end(self, ended: Ended, used: &Used, refused: Refusal) {
         let mut ending = Ending::new(ended, self.status.as_u16());
-        ending.usage = *used;
+        used.put(&mut ending);
         let Self { app, flight, out, body, .. } = self;
         drop(body);
         let told = app.end(flight, ending, refused).await;

@@ -6,6 +6,7 @@ use lictor_pep_core::record::MAX_LOGGED_RESULT_BYTES;
 use lictor_proto::call::Usage;
 use lictor_proto::json::scan;
 
+use crate::answer::Used;
 use crate::sse::{Event, Parser};
 use crate::{answer, text};
 
@@ -15,7 +16,7 @@ pub(crate) struct Tap {
     /// Absent once an event was too long to be read.
     parser: Option<Parser>,
     text_bytes: u64,
-    usage: Option<Usage>,
+    usage: Option<Used>,
     done: bool,
     /// The text of each channel, where it is to be logged and is not too much.
     log: Option<IndexMap<String, String>>,
@@ -65,13 +66,14 @@ impl Tap {
     }
 
     /// Tokens as the provider counted them, or an estimate of four bytes of text each.
-    pub(crate) fn usage_of(&self, flight: &Flight) -> Usage {
+    pub(crate) fn usage_of(&self, flight: &Flight) -> Used {
         self.usage_after(flight.call().usage)
     }
 
-    fn usage_after(&self, asked: Usage) -> Usage {
+    fn usage_after(&self, asked: Usage) -> Used {
         let estimate = text::estimated_tokens(self.text_bytes);
-        self.usage.unwrap_or(Usage { max_output_tokens: estimate, ..asked })
+        let estimated = Usage { max_output_tokens: estimate, ..asked };
+        self.usage.unwrap_or(Used::estimated(estimated))
     }
 
     /// The texts by channel as a JSON object.
@@ -93,12 +95,12 @@ mod tests {
         let delta = b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"12345\"}}]}\n\n";
         let (first, second) = delta.split_at(20);
         assert!(!tap.push(first) && !tap.push(second));
-        let used = tap.usage_after(ASKED);
+        let used = tap.usage_after(ASKED).usage;
         assert_eq!((used.input_tokens, used.max_output_tokens), (7, 2));
         tap.push(
             b"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4}}\n\n",
         );
-        let used = tap.usage_after(ASKED);
+        let used = tap.usage_after(ASKED).usage;
         assert_eq!((used.input_tokens, used.max_output_tokens), (3, 4));
         assert!(tap.push(b"data: [DONE]\n\n"));
         let log = tap.into_log().unwrap();
@@ -109,10 +111,10 @@ mod tests {
     fn what_cannot_be_read_is_counted_by_its_bytes() {
         let mut tap = Tap::new(false);
         tap.push(b"data: {\"a\"\n\n");
-        assert_eq!(tap.usage_after(ASKED).max_output_tokens, 1);
+        assert_eq!(tap.usage_after(ASKED).usage.max_output_tokens, 1);
         tap.push(&vec![b'x'; MAX_EVENT_BYTES + 1]);
         tap.push(b"data: [DONE]\n\n");
-        assert!(tap.usage_after(ASKED).max_output_tokens > MAX_EVENT_BYTES as u64 / 4);
+        assert!(tap.usage_after(ASKED).usage.max_output_tokens > MAX_EVENT_BYTES as u64 / 4);
         assert_eq!(tap.into_log(), None);
     }
 }

@@ -4,14 +4,16 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
-};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::response::Parts;
 use http::{Method, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use lictor_pep_core::forward::ForwardError;
-use lictor_pep_core::{Forwarder, Outgoing, Permit, PermitError};
+use lictor_pep_core::upstream_auth::Credential;
+use lictor_pep_core::{
+    Forwarder, Outgoing, Permit, PermitError, Permitted, Proof, Refusal, UpstreamAuth,
+};
 
 use crate::config::{Config, ConfigError};
 
@@ -35,8 +37,6 @@ const PASSED_PREFIX: &str = "x-stainless-";
 pub(crate) struct Upstream {
     id: String,
     base_url: String,
-    /// `Bearer <key>`, marked so that it is never printed.
-    authorization: Option<HeaderValue>,
 }
 
 /// All providers; never empty.
@@ -44,6 +44,7 @@ pub(crate) struct Upstream {
 pub(crate) struct Upstreams {
     first: Upstream,
     others: Vec<Upstream>,
+    auth: UpstreamAuth,
 }
 
 /// The provider of a model, and the model's name there.
@@ -88,8 +89,8 @@ impl Upstream {
         if !sent.body.is_empty() {
             own.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        if let Some(authorization) = &self.authorization {
-            own.insert(AUTHORIZATION, authorization.clone());
+        if let Some(credential) = &sent.credential {
+            credential.put(&mut own);
         }
         let outgoing = Outgoing {
             method: sent.method,
@@ -98,7 +99,10 @@ impl Upstream {
             own,
             body: sent.body,
         };
-        forwarder.send(permit, outgoing).await
+        let mut answer = forwarder.send(permit, outgoing).await?;
+        // Beside the answer, so that it can be looked for in it.
+        sent.credential.map(|credential| answer.extensions_mut().insert(credential));
+        Ok(answer)
     }
 }
 
@@ -113,6 +117,8 @@ pub(crate) struct Sent<'a> {
     pub(crate) caller: &'a HeaderMap,
     /// Headers that obligations set.
     pub(crate) set: HeaderMap,
+    /// By which the provider knows us.
+    pub(crate) credential: Option<Credential>,
     /// The bytes that the permit covers.
     pub(crate) body: Bytes,
 }
@@ -128,33 +134,28 @@ fn passed(caller: &HeaderMap) -> HeaderMap {
 }
 
 impl Upstreams {
-    /// Reads the providers and their keys.
+    /// The providers, whose credentials are `auth`'s.
     ///
     /// # Errors
-    /// [`ConfigError`] for a key that is not where it is said to be.
-    pub(crate) fn load(config: &Config) -> Result<Self, ConfigError> {
+    /// [`ConfigError`].
+    pub(crate) fn load(config: &Config, auth: UpstreamAuth) -> Result<Self, ConfigError> {
         config.validate()?;
         let mut all = Vec::with_capacity(config.upstreams.len());
         for upstream in &config.upstreams {
-            let authorization = match upstream.key()? {
-                Some(key) => Some(bearer(&upstream.id, &key)?),
-                None => None,
-            };
-            if authorization.is_some() && in_the_clear(&upstream.base_url) {
+            if auth.has(&upstream.id) && in_the_clear(&upstream.base_url) {
                 tracing::warn!(
                     id = upstream.id,
-                    "the key of this upstream crosses the network without TLS"
+                    "the credential of this upstream crosses the network without TLS"
                 );
             }
             all.push(Upstream {
                 id: upstream.id.clone(),
                 base_url: upstream.base_url.trim_end_matches('/').to_owned(),
-                authorization,
             });
         }
         let mut all = all.into_iter();
         let first = all.next().ok_or(ConfigError::NoUpstreams)?;
-        Ok(Self { first, others: all.collect() })
+        Ok(Self { first, others: all.collect(), auth })
     }
 
     /// The provider of `model`: where several are configured, the one whose id is the prefix of the name; otherwise,
@@ -170,12 +171,27 @@ impl Upstreams {
         Selected { upstream: &self.first, model, renamed: false }
     }
 
-    /// Whether `body` repeats a provider's key, as some do in the texts of their errors.
-    pub(crate) fn key_in(&self, body: &[u8]) -> bool {
-        let keys = self.all().filter_map(|upstream| upstream.authorization.as_ref());
-        keys.filter_map(|value| value.as_bytes().strip_prefix(b"Bearer "))
-            .filter(|key| !key.is_empty())
-            .any(|key| body.windows(key.len()).any(|window| window == key))
+    /// The credential for a call that was permitted to the caller who sent `proof`.
+    ///
+    /// # Errors
+    /// `upstream_credential_unavailable`: then nothing may be sent.
+    pub(crate) async fn credential(
+        &self,
+        upstream: &Upstream,
+        proof: &Proof,
+        permitted: &Permitted,
+        now_ms: i64,
+    ) -> Result<Option<Credential>, Refusal> {
+        let had = self.auth.credential(Some(proof), &upstream.id, now_ms).await;
+        had.map_err(|error| permitted.refuse(error.reason_id(), error.told()))
+    }
+
+    /// Whether an answer repeats a credential of ours, as some providers do in the texts of their
+    /// errors: the one sent for this call, or any that does not change from call to call.
+    pub(crate) fn credential_in(&self, head: &Parts, body: &[u8]) -> bool {
+        let sent = head.extensions.get::<Credential>();
+        sent.is_some_and(|sent| sent.is_in(body) || sent.is_in_headers(&head.headers))
+            || self.auth.is_in(body)
     }
 
     /// Whether names of models need the id of their provider to be told apart.
@@ -198,16 +214,6 @@ fn in_the_clear(base_url: &str) -> bool {
     let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
     let local = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
     url.scheme_str() != Some("https") && !local
-}
-
-fn bearer(id: &str, key: &str) -> Result<HeaderValue, ConfigError> {
-    let value = HeaderValue::from_str(&format!("Bearer {key}"));
-    let mut value = value.map_err(|_| ConfigError::KeyText(id.to_owned()))?;
-    if key.is_empty() {
-        return Err(ConfigError::KeyText(id.to_owned()));
-    }
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 /// Why a body could not be read to its end.
@@ -284,8 +290,10 @@ mod tests {
             base_url: "http://127.0.0.1:9/v1/".to_owned(),
             key_env: None,
             key_file: None,
+            auth: None,
         };
-        Upstreams::load(&Config::new(ids.iter().map(upstream).collect())).unwrap()
+        let config = Config::new(ids.iter().map(upstream).collect());
+        Upstreams::load(&config, UpstreamAuth::empty()).unwrap()
     }
 
     #[test]
@@ -345,26 +353,6 @@ mod tests {
         let mut names: Vec<String> = passed(&caller).keys().map(ToString::to_string).collect();
         names.sort();
         assert_eq!(names, ["accept", "user-agent", "x-stainless-lang"]);
-    }
-
-    #[test]
-    fn a_providers_key_in_its_answer_is_seen() {
-        let mut upstreams = upstreams(&["openai", "local"]);
-        assert!(!upstreams.key_in(b"Bearer "));
-        for upstream in &mut upstreams.others {
-            upstream.authorization = Some(bearer("local", "sk-secret").unwrap());
-        }
-        assert!(upstreams.key_in(b"{\"message\":\"bad key sk-secret.\"}"));
-        assert!(!upstreams.key_in(b"sk-secre") && !upstreams.key_in(b""));
-    }
-
-    #[test]
-    fn a_key_is_never_printed_and_never_empty() {
-        let value = bearer("a", "sk-secret").unwrap();
-        assert_eq!(format!("{value:?}"), "Sensitive");
-        for key in ["", "a\nb"] {
-            assert!(matches!(bearer("a", key), Err(ConfigError::KeyText(_))), "{key:?}");
-        }
     }
 
     #[tokio::test]

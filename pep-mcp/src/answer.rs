@@ -8,9 +8,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use lictor_pep_core::headers::{
-    LICTOR_CALL_ID, LICTOR_SESSION, RATE_LIMIT, rate_limit, strip_hop_by_hop,
-};
+use lictor_pep_core::headers::{LICTOR_CALL_ID, LICTOR_SESSION, strip_hop_by_hop};
+use lictor_pep_core::upstream_auth::Credential;
 use lictor_pep_core::{Ended, Ending, Flight, Refusal};
 use lictor_proto::reason;
 
@@ -24,6 +23,8 @@ use crate::stream::Relay;
 
 /// The legacy session id.
 pub(crate) const MCP_SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+/// What a caller is told of an answer with our credential in it.
+pub(crate) const REPEATED: &str = "the server's answer holds our credential for it";
 /// Tells reverse proxies in between not to collect events.
 const ACCEL: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -38,6 +39,11 @@ pub(crate) async fn released(
     answer: Response<Incoming>,
 ) -> Result<Response<Body>, Refusal> {
     let streams = inbound.as_ref().is_none_or(|inbound| matches!(inbound.shape, Shape::Request(_)));
+    let sent = answer.extensions().get::<Credential>();
+    if sent.is_some_and(|sent| sent.is_in_headers(answer.headers())) {
+        let refusal = flight.withhold(reason::OBLIGATION_FAILED, REPEATED);
+        return Err(withheld(app, flight, refusal).await);
+    }
     if streams && is_stream(answer.headers()) && answer.status().is_success() {
         return Ok(stream(app, server, flight, inbound, session_id, answer));
     }
@@ -65,7 +71,8 @@ pub(crate) async fn bind_session(
     let principal = Principal::new(&server.id, flight.identity());
     let handle = flight.hints().session_handle.clone();
     let handle = handle.or_else(|| flight.call().session.as_ref().map(|s| s.handle.clone()));
-    abandon(app, app.sessions.bind(id, principal, handle)).await;
+    let guard = Some(app.pep.guard(flight));
+    abandon(app, app.sessions.bind(id, principal, handle, guard)).await;
     Some(id.to_owned())
 }
 
@@ -76,6 +83,15 @@ pub(crate) async fn abandon(app: &App, calls: Vec<Suspended>) {
         if app.pep.finish(call.flight, Ending::new(Ended::Unknown, 0)).await.is_err() {
             tracing::error!(call_id, "the end of an abandoned call could not be recorded");
         }
+    }
+}
+
+/// Ends the sessions of whoever is revoked, for as long as it is polled.
+pub(crate) async fn end_revoked(app: Arc<App>) {
+    let mut news = app.pep.revocation_news();
+    loop {
+        news.changed().await;
+        abandon(&app, app.sessions.end_revoked()).await;
     }
 }
 
@@ -102,6 +118,10 @@ async fn collected(
         return Err(flight.withhold(reason::BODY_INVALID, "the server's answer is compressed"));
     }
     let bytes = limited(app, flight, body).await?;
+    let sent = parts.extensions.get::<Credential>();
+    if sent.is_some_and(|sent| sent.is_in(&bytes)) {
+        return Err(flight.withhold(reason::OBLIGATION_FAILED, REPEATED));
+    }
     let class = inbound.map_or(Class::Plumbing, |inbound| inbound.row.class);
     let released = if is_json(&parts.headers) && !bytes.is_empty() {
         response::examine(&app.pep, flight, server, class, &bytes, status).await?
@@ -161,9 +181,10 @@ fn stream(
 ) -> Response<Body> {
     let (parts, body) = answer.into_parts();
     let era = inbound.as_ref().map_or(Era::Legacy, |inbound| inbound.era);
+    let sent = parts.extensions.get::<Credential>().cloned();
     let mut head = head_of(parts, &flight, era);
     head.0.headers_mut().insert(ACCEL, HeaderValue::from_static("no"));
-    let events = Relay::start(app.clone(), server.clone(), flight, inbound, session_id, body);
+    let events = Relay::start(app.clone(), server.clone(), flight, inbound, session_id, sent, body);
     head.0.map(|()| Body::from_stream(events))
 }
 
@@ -183,9 +204,7 @@ fn head_of(parts: axum::http::response::Parts, flight: &Flight, era: Era) -> Hea
     if let Ok(value) = HeaderValue::from_str(&flight.call().call_id) {
         headers.insert(LICTOR_CALL_ID, value);
     }
-    if let Some(value) = rate_limit(&flight.decision().limits) {
-        headers.insert(RATE_LIMIT, value);
-    }
+    flight.rate_limit().add(&mut headers);
     let opened = flight.hints().session_handle.as_ref();
     if let Some(value) = opened.and_then(|handle| HeaderValue::from_str(handle).ok()) {
         headers.insert(LICTOR_SESSION, value);

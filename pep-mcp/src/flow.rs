@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Response};
 use bytes::Bytes;
 use lictor_pep_core::forward::ForwardError;
-use lictor_pep_core::{Ended, Ending, Flight, Permitted, Refusal, Request, mask};
+use lictor_pep_core::{Ended, Ending, Flight, Permitted, Proof, Refusal, Request, mask};
 use lictor_proto::call::Call;
 use lictor_proto::json::{Node, Open, scan};
 use lictor_proto::reason;
@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::answer::{self, MCP_SESSION, abandon};
 use crate::config::Server;
-use crate::ingress::{self, Era, Inbound, args_of, proof_of};
+use crate::ingress::{self, Era, Inbound, args_of};
 use crate::refusal::Bounce;
 use crate::server::App;
 use crate::sessions::Principal;
@@ -25,6 +25,7 @@ use crate::sessions::Principal;
 pub(crate) struct Caller {
     pub(crate) headers: HeaderMap,
     pub(crate) source_ip: String,
+    pub(crate) proof: Proof,
 }
 
 /// A POST. `gone` resolves when the client hangs up, which in the modern era means cancelling.
@@ -61,19 +62,22 @@ async fn message(
     server: &Server,
     caller: Caller,
     inbound: Inbound,
-    gone: oneshot::Receiver<()>,
+    mut gone: oneshot::Receiver<()>,
 ) -> Result<Response<Body>, Stop> {
-    let mut request = inbound.request(server, &caller.headers, caller.source_ip.clone());
+    let (ip, proof) = (caller.source_ip.clone(), caller.proof.clone());
+    let mut request = inbound.request(server, &caller.headers, ip, proof.clone());
     let session_id = enter_session(app, server, &caller, inbound.era, &mut request).await?;
     if let (Some(session), Some(id)) = (&session_id, inbound.id()) {
         abandon(app, app.sessions.begin(session, &server.id, id).into_iter().collect()).await;
     }
     // Stages 1 to 4: who, may they, under which obligations.
-    let permitted = app.pep.decide(request).await?;
+    let left = async { drop((&mut gone).await) };
+    let permitted = app.pep.decide_while(request, left).await?;
     let (permitted, body, args) = oblige(app, permitted, &inbound).await?;
     let masked = args.is_some();
     // The server learns who calls from us, not from the caller's token.
-    let own = match app.upstream.own_headers(&permitted, server, &args_digest(&permitted, args)) {
+    let digest = args_digest(&permitted, args);
+    let own = match app.upstream.own_headers(&permitted, server, &digest, &proof).await {
         Ok(own) => own,
         Err(refusal) => return Err(give_up(app, permitted, refusal).await.into()),
     };
@@ -118,12 +122,12 @@ async fn session_request(
     method: Method,
     version: &str,
 ) -> Result<Response<Body>, Stop> {
-    let source_ip = caller.source_ip.clone();
-    let mut request = ingress::bodiless(server, &caller.headers, version, source_ip);
+    let (ip, proof) = (caller.source_ip.clone(), caller.proof.clone());
+    let mut request = ingress::bodiless(server, &caller.headers, version, ip, proof.clone());
     let session_id = enter_session(app, server, &caller, Era::Legacy, &mut request).await?;
     let permitted = app.pep.decide(request).await?;
     let digest = permitted.call().args_digest();
-    let own = match app.upstream.own_headers(&permitted, server, &digest) {
+    let own = match app.upstream.own_headers(&permitted, server, &digest, &proof).await {
         Ok(own) => own,
         Err(refusal) => return Err(give_up(app, permitted, refusal).await.into()),
     };
@@ -153,7 +157,7 @@ async fn enter_session(
     if era != Era::Legacy || !caller.headers.contains_key(MCP_SESSION) {
         return Ok(None);
     }
-    let identity = match app.pep.identify(&proof_of(&caller.headers)) {
+    let identity = match app.pep.identify(&caller.proof).await {
         Ok(identity) => identity,
         Err(refusal) => {
             let (protocol, ip) = (&request.protocol, &request.source_ip);

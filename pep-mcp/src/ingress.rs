@@ -2,9 +2,12 @@
 //! five stages. Nothing here is decided; everything ambiguous is refused.
 
 use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use lictor_pep_core::listen::ClientCertificate;
+use lictor_pep_core::session::handle_of;
 use lictor_pep_core::{Proof, Refusal, Request, headers};
 use lictor_proto::call::{Origin, ResourceKind};
 use lictor_proto::json::{Node, Open, ScanError, scan};
@@ -131,9 +134,10 @@ impl Inbound {
         server: &Server,
         headers: &HeaderMap,
         source_ip: String,
+        proof: Proof,
     ) -> Request {
         let kind = self.row.kind;
-        let mut request = Request::new(proof_of(headers), self.row.action, kind, &self.resource_id);
+        let mut request = Request::new(proof, self.row.action, kind, &self.resource_id);
         request.args = self.args().map(|node| Open::from_node(node.clone())).unwrap_or_default();
         request.content = self.texts().content;
         request.session.clone_from(&self.session);
@@ -150,20 +154,12 @@ pub(crate) fn args_of(node: &Node) -> Option<&Node> {
     node.pointer("/params/arguments")
 }
 
-/// How the caller proves itself. Two `Authorization` headers prove nothing: readers could differ
-/// on which one counts.
-pub(crate) fn proof_of(headers: &HeaderMap) -> Proof {
-    let mut values = headers.get_all("authorization").iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => Proof::from_authorization(value.to_str().ok()),
-        _ => Proof::None,
-    }
-}
-
-/// The session handle in the `Lictor-Session` header.
-fn header_session(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(headers::LICTOR_SESSION)?;
-    value.to_str().ok().map(str::to_owned)
+/// How the caller of a request to the enforcement point that is reached at `public_url` proves
+/// itself. One for each request: a proof of possession counts only once.
+pub(crate) fn proof_of(head: &Parts, public_url: &str) -> Proof {
+    let url = format!("{public_url}{}", head.uri.path());
+    Proof::from_headers(&head.headers, &head.method, &url)
+        .with_certificate(head.extensions.get::<ClientCertificate>().cloned())
 }
 
 /// Reads one POST body.
@@ -448,7 +444,7 @@ pub(crate) fn entry_id(server: &Server, name: &str) -> String {
 }
 
 fn session_of(headers: &HeaderMap, node: &Node) -> Result<Option<String>, Bounce> {
-    let header = header_session(headers);
+    let header = handle_of(headers);
     let meta = node.pointer("/params/_meta").and_then(|meta| meta.get(META_SESSION));
     let meta =
         match meta {
@@ -496,10 +492,11 @@ pub(crate) fn bodiless(
     headers: &HeaderMap,
     version: &str,
     source_ip: String,
+    proof: Proof,
 ) -> Request {
     let row = &methods::SESSION;
-    let mut request = Request::new(proof_of(headers), row.action, ResourceKind::Server, &server.id);
-    request.session = header_session(headers);
+    let mut request = Request::new(proof, row.action, ResourceKind::Server, &server.id);
+    request.session = handle_of(headers);
     request.protocol = format!("mcp/{version}");
     request.source_ip = source_ip;
     request.trace_id = headers::trace_id(headers).unwrap_or_default();

@@ -4,8 +4,12 @@ use super::*;
 use crate::config::{ServerConfig, Servers};
 
 fn server() -> Server {
-    let config = ServerConfig { id: "files".into(), url: "http://127.0.0.1:1/mcp".into() };
-    Servers::new(&[config]).unwrap().select(None).unwrap().clone()
+    let config = ServerConfig {
+        id: "files".into(),
+        url: "http://127.0.0.1:1/mcp".into(),
+        ..ServerConfig::default()
+    };
+    Servers::new(&[config], None).unwrap().select(None).unwrap().clone()
 }
 
 fn header_map(pairs: &[(&str, &str)]) -> HeaderMap {
@@ -35,7 +39,8 @@ fn a_tool_call_names_its_tool_and_its_texts() {
     .unwrap();
     assert_eq!(inbound.era, Era::Legacy);
     assert_eq!(inbound.id(), Some(r#""aA""#));
-    let request = inbound.request(&server(), &HeaderMap::new(), "10.0.0.1".into());
+    let ip = "10.0.0.1".into();
+    let request = inbound.request(&server(), &HeaderMap::new(), ip, Proof::none());
     assert_eq!(
         (request.action.as_str(), request.resource.id.as_str()),
         ("tools/call", "files/read")
@@ -201,11 +206,16 @@ fn a_header_that_repeats_an_argument_cannot_say_something_else() {
 }
 
 #[test]
-fn two_authorizations_prove_nothing() {
-    let one = header_map(&[("authorization", "Bearer a")]);
-    assert_eq!(proof_of(&one), Proof::Bearer("a".into()));
-    let two = header_map(&[("authorization", "Bearer a"), ("authorization", "Bearer b")]);
-    assert_eq!(proof_of(&two), Proof::None);
+fn a_caller_proves_itself_by_headers_and_connection_at_the_configured_place() {
+    let request = axum::http::Request::post("/mcp/files?x=1")
+        .header("host", "evil.example")
+        .header("authorization", "DPoP token")
+        .header("dpop", "proof")
+        .extension(ClientCertificate::new(b"x"));
+    let (head, ()) = request.body(()).unwrap().into_parts();
+    let shown = format!("{:?}", proof_of(&head, "https://gate.example"));
+    assert!(shown.contains("POST https://gate.example/mcp/files,"), "{shown}");
+    assert!(shown.contains("ClientCertificate("), "{shown}");
 }
 
 #[test]

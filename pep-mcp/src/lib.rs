@@ -9,7 +9,7 @@
 //! - `ingress`: bytes and headers to one message, to a request of the five stages; `methods`: the
 //!   one table of methods; `texts`: what detectors look at
 //! - `flow`: one message from there to its answer, the stages in their order
-//! - `upstream`: the way to the server behind
+//! - `upstream`: the way to the server behind; `told`: what it is told of the call
 //! - `answer`: the way back, whole or streamed; `response`: the second decision and masks; `lists`: what a caller may see of a list
 //! - `stream`: streamed answers; `sse`: events without changing a byte
 //! - `sessions`: legacy sessions and who made them
@@ -32,6 +32,7 @@ mod sessions;
 mod sse;
 mod stream;
 mod texts;
+mod told;
 mod upstream;
 
 pub use config::{Config, Denials, ServerConfig};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Parser;
 use lictor_pep_core::Clock;
-use lictor_pep_core::client::{GrpcDecide, Target, TokenSource};
+use lictor_pep_core::client::GrpcDecide;
 use lictor_pep_core::setup::{self, AuditConfig, IdentityConfig};
 use lictor_pep_mcp::server::AUDIT_WRITER;
 use lictor_pep_mcp::{Config, Deps, serve};
@@ -39,6 +39,7 @@ struct File {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    setup::keep_private().context("core dumps cannot be turned off")?;
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
         .with_ansi(std::io::stderr().is_terminal())
@@ -69,15 +70,13 @@ async fn run(file: File) -> anyhow::Result<()> {
     config.listen = listener.local_addr()?;
     let clock = Clock::system();
     let keys_dir = config.state_dir.as_ref().unwrap_or(&file.audit.dir).clone();
-    let issuer = config.public_url.clone().unwrap_or_else(|| format!("http://{}", config.listen));
-    let token = match &config.pdp_token_file {
-        Some(path) => TokenSource::file(path)?,
-        None => TokenSource::none(),
-    };
+    let issuer = config.public_url(config.listen)?;
+    let token_file = config.pdp_token_file.as_deref();
+    let decide = GrpcDecide::configured(&config.pdp, config.pdp_tls.as_ref(), token_file)?;
     let audit = setup::audit_log(&file.audit, AUDIT_WRITER, &keys_dir, &clock)?;
     let deps = Deps {
-        decide: Arc::new(GrpcDecide::connect(&Target::parse(&config.pdp)?, token)?),
-        authenticator: Arc::new(setup::authenticator(&file.identity)?),
+        decide: Arc::new(decide),
+        authenticator: Arc::new(setup::authenticator(&file.identity, &clock).await?),
         audit: audit.clone(),
         durability: file.audit.durability,
         minter: Arc::new(setup::minter(&keys_dir, &issuer)?),

@@ -4,7 +4,8 @@
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Response, StatusCode};
-use lictor_pep_core::headers::{LICTOR_CALL_ID, add_limits};
+use lictor_pep_core::challenge::NOTHING_PRESENTED;
+use lictor_pep_core::headers::{LICTOR_CALL_ID, add_limits, add_nonce};
 use lictor_pep_core::{Refusal, RefusalKind};
 use lictor_proto::reason;
 use serde_json::{Map, Value, json};
@@ -167,17 +168,16 @@ impl Bounce {
         if let Some(value) = self.challenge(setting) {
             headers.insert(WWW_AUTHENTICATE, value);
         }
+        add_nonce(headers, &self.refusal);
         response
     }
 
     fn challenge(&self, setting: &Settings) -> Option<HeaderValue> {
         let metadata = &setting.metadata_url;
         let text = match self.refusal.kind() {
-            RefusalKind::Unauthenticated if self.refusal.has("token_missing") => {
-                format!("Bearer resource_metadata=\"{metadata}\"")
-            }
             RefusalKind::Unauthenticated => {
-                format!("Bearer error=\"invalid_token\", resource_metadata=\"{metadata}\"")
+                let silent = self.refusal.has(NOTHING_PRESENTED);
+                self.refusal.challenge().header(silent, Some(metadata))
             }
             RefusalKind::Deny if self.challenges() => format!(
                 "Bearer error=\"insufficient_scope\", scope=\"{}\", resource_metadata=\"{metadata}\"",
@@ -240,6 +240,7 @@ fn details(refusal: &Refusal) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use lictor_pep_core::Challenge;
     use lictor_proto::decision::{Approval, Decision, Effect, Reason};
 
     use super::*;
@@ -311,6 +312,12 @@ mod tests {
         let expired = Refusal::unauthenticated("token_expired", "old");
         let response = bounce(expired, true, Era::Legacy).response(&setting);
         assert!(response.headers()[WWW_AUTHENTICATE].to_str().unwrap().contains("invalid_token"));
+        let stale = Refusal::unauthenticated("dpop_nonce_wrong", "old")
+            .with_challenge(Challenge::Nonce("n-1".to_owned()));
+        let response = bounce(stale, true, Era::Legacy).response(&setting);
+        let challenge = response.headers()[WWW_AUTHENTICATE].to_str().unwrap();
+        assert!(challenge.starts_with("DPoP error=\"use_dpop_nonce\""), "{challenge}");
+        assert_eq!(response.headers()["dpop-nonce"], "n-1");
         let down = Refusal::new(reason::PDP_UNAVAILABLE, "down");
         assert_eq!(bounce(down, true, Era::Legacy).response(&setting).status(), 503);
         let no = Refusal::new("no", "no");

@@ -4,7 +4,7 @@
 use lictor_pep_core::{Ended, Ending, Flight, Pep, Refusal, Reviewed, mask};
 use lictor_proto::call::{Content, Origin};
 use lictor_proto::decision::{Decision, ObligationKind};
-use lictor_proto::json::{Node, scan};
+use lictor_proto::json::{Node, digest, scan};
 use lictor_proto::reason;
 
 use crate::config::Server;
@@ -129,6 +129,9 @@ fn texts_of(node: &Node) -> Texts<'_> {
     texts
 }
 
+/// What a result is digested under.
+const RESULT_DOMAIN: &str = "lictor/result";
+
 fn release(
     flight: &Flight,
     node: &Node,
@@ -146,6 +149,9 @@ fn release(
     };
     let mut ending = Ending::new(ended, http_status);
     ending.response_decision_id = reviewed.decision.as_ref().map(|d| d.decision_id.clone());
+    // What came of the call, whatever is masked of it: two rounds alike made no progress.
+    ending.detail.result_digest =
+        node.get("result").map(|result| digest(RESULT_DOMAIN, result)).unwrap_or_default();
     let changed = changed || masked.is_some();
     let bytes = masked.unwrap_or(bytes);
     if keeps_result(flight.decision()) || reviewed.decision.as_ref().is_some_and(keeps_result) {

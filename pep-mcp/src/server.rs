@@ -14,12 +14,15 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use lictor_audit::AuditLog;
+use lictor_pep_core::challenge::proof_algorithms;
 use lictor_pep_core::discard::discard;
 use lictor_pep_core::forward::HEAD_TIMEOUT_MS;
 use lictor_pep_core::headers::LICTOR_SESSION;
-use lictor_pep_core::listen;
-use lictor_pep_core::session::SESSIONS_PATH;
+use lictor_pep_core::jwks::{self, JWKS_PATH};
+use lictor_pep_core::listen::{self, ServerTls, TlsError, warn_if_open};
+use lictor_pep_core::session::{SESSIONS_PATH, handle_of};
 use lictor_pep_core::setup::DurabilityRule;
+use lictor_pep_core::upstream_auth::{AuthConfigError, UpstreamAuth};
 use lictor_pep_core::witness::witness;
 use lictor_pep_core::{
     AssertionMinter, Authenticator, Clock, Forwarder, Ids, Pep, PepParts, Refusal, body_too_large,
@@ -31,6 +34,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot, watch};
 
+use crate::answer::end_revoked;
 use crate::config::{Config, ConfigError, Server, Servers};
 use crate::flow::{self, Caller};
 use crate::guard::Guard;
@@ -85,6 +89,12 @@ pub enum ServeError {
     /// The client for servers.
     #[error(transparent)]
     Forwarder(#[from] lictor_pep_core::forward::ForwarderError),
+    /// The credential of a server.
+    #[error(transparent)]
+    Auth(#[from] AuthConfigError),
+    /// The listener's certificate.
+    #[error("`[pep_mcp.tls]` cannot be used")]
+    Tls(#[from] TlsError),
     /// The listener.
     #[error("the listener failed")]
     Io(#[from] std::io::Error),
@@ -109,9 +119,10 @@ pub(crate) struct App {
     slots: Arc<Semaphore>,
     servers: Servers,
     guard: Guard,
-    jwks: String,
     public_url: String,
     authorization_servers: Vec<String>,
+    /// Whether clients may show certificates, to which tokens can be bound (RFC 8705).
+    asks_certificates: bool,
 }
 
 /// Serves until `shutdown` resolves, then lets calls in flight end for at most [`DRAIN_MS`].
@@ -125,18 +136,23 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     let listen = listener.local_addr()?;
+    let tls = config.tls.as_ref().map(ServerTls::load).transpose()?.map(Arc::new);
+    warn_if_open("pep_mcp", listen, tls.as_deref());
     let (drain, draining) = watch::channel(false);
-    let app = Arc::new(App::new(&config, deps, listen, draining.clone())?);
+    let issuers = deps.authenticator.issuers();
+    let auth = Arc::new(UpstreamAuth::open(config.auths(), issuers, Ids::random()).await?);
+    let app = Arc::new(App::new(&config, deps, auth, listen, draining.clone())?);
     let servers: Vec<&str> = app.servers.ids().collect();
     tracing::info!(%listen, ?servers, "the MCP enforcement point listens");
-    let (pep, witnessed) = (app.pep.clone(), app.pep.clone());
-    let app_draining = draining.clone();
+    let (pep, witnessed, sweeping) = (app.pep.clone(), app.pep.clone(), app.clone());
+    let following = jwks::follow(app.upstream.minter.ring().clone(), app.upstream.clock.clone());
+    let mut stopping = draining.clone();
     tokio::spawn(async move {
         shutdown.await;
         drain.send_replace(true);
     });
     let mut ended = draining.clone();
-    let serving = listen::serve(listener, router(app), introduce, async move {
+    let serving = listen::serve(listener, tls, router(app), introduce, async move {
         until_true(&mut ended).await;
     });
     let mut draining = draining;
@@ -144,10 +160,11 @@ pub async fn serve(
         until_true(&mut draining).await;
         tokio::time::sleep(Duration::from_millis(DRAIN_MS)).await;
     };
-    let mut stopping = app_draining.clone();
     tokio::spawn(async move {
         tokio::select! {
             () = witness(witnessed, AUDIT_WRITER) => {}
+            () = end_revoked(sweeping) => {}
+            () = following => {}
             () = until_true(&mut stopping) => {}
         }
     });
@@ -177,10 +194,11 @@ impl App {
     fn new(
         config: &Config,
         deps: Deps,
+        auth: Arc<UpstreamAuth>,
         listen: SocketAddr,
         draining: watch::Receiver<bool>,
     ) -> Result<Self, ServeError> {
-        let servers = Servers::new(&config.servers)?;
+        let servers = Servers::new(&config.servers, config.trust_domain.as_deref())?;
         let public_url = config.public_url(listen)?;
         let forwarder = Forwarder::new(deps.clock.clone(), config.upstream_timeout_ms)?;
         let pep = Pep::new(PepParts {
@@ -193,14 +211,16 @@ impl App {
             budget_ms: config.decision_budget_ms,
         });
         Ok(Self {
-            pep: pep.with_durability(deps.durability),
-            jwks: deps.minter.jwks_json(),
+            pep: pep
+                .with_durability(deps.durability)
+                .with_approval_wait(config.wait_for_approval_ms),
             upstream: Upstream {
                 forwarder,
                 minter: deps.minter,
                 clock: deps.clock,
                 ids: Ids::random(),
                 forwarded: config.forward_headers.clone().into(),
+                auth,
             },
             sessions: Sessions::default(),
             refusals: Settings {
@@ -221,6 +241,7 @@ impl App {
             guard: Guard::new(config, listen.ip().is_loopback(), &public_url),
             public_url,
             authorization_servers: config.authorization_servers.clone(),
+            asks_certificates: config.tls.as_ref().is_some_and(|tls| !tls.client_ca.is_empty()),
         })
     }
 
@@ -241,7 +262,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route(SESSIONS_PATH, axum::routing::post(open_session))
-        .route("/.well-known/jwks.json", get(jwks))
+        .route(JWKS_PATH, get(key_set))
         .route(metadata, get(resource_metadata))
         .route(&format!("{metadata}/mcp"), get(resource_metadata))
         .route(&format!("{metadata}/mcp/{{server}}"), get(server_metadata))
@@ -259,8 +280,9 @@ async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
 }
 
 /// Counts, for whoever has a credential.
-async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response<Body> {
-    match app.pep.identify(&ingress::proof_of(&headers)) {
+async fn metrics(State(app): State<Arc<App>>, request: HttpRequest) -> Response<Body> {
+    let proof = ingress::proof_of(&request.into_parts().0, &app.public_url);
+    match app.pep.identify(&proof).await {
         Ok(_) => app.pep.metrics_text().into_response(),
         Err(refusal) => Bounce::bodiless(refusal).response(&app.refusals),
     }
@@ -269,10 +291,11 @@ async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response<Bo
 async fn open_session(
     State(app): State<Arc<App>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
+    request: HttpRequest,
 ) -> Response<Body> {
-    let proof = ingress::proof_of(&headers);
-    match app.pep.open_session(proof, "mcp", &peer.ip().to_string()).await {
+    let head = request.into_parts().0;
+    let (proof, session) = (ingress::proof_of(&head, &app.public_url), handle_of(&head.headers));
+    match app.pep.open_session(proof, session, "mcp", &peer.ip().to_string()).await {
         Ok(handle) => {
             let body = serde_json::json!({ "session": handle });
             ([(LICTOR_SESSION, handle)], axum::Json(body)).into_response()
@@ -281,8 +304,8 @@ async fn open_session(
     }
 }
 
-async fn jwks(State(app): State<Arc<App>>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, "application/json")], app.jwks.clone())
+async fn key_set(State(app): State<Arc<App>>) -> impl IntoResponse {
+    jwks::response(app.upstream.minter.ring(), app.upstream.clock.now_ms())
 }
 
 async fn resource_metadata(State(app): State<Arc<App>>) -> impl IntoResponse {
@@ -305,6 +328,8 @@ fn metadata(app: &App, path: &str) -> serde_json::Value {
         "resource": format!("{}{path}", app.public_url),
         "authorization_servers": app.authorization_servers,
         "bearer_methods_supported": ["header"],
+        "dpop_signing_alg_values_supported": proof_algorithms(),
+        "tls_client_certificate_bound_access_tokens": app.asks_certificates,
     })
 }
 
@@ -336,8 +361,10 @@ async fn endpoint(
         let refusal = Refusal::new("origin_refused", why);
         return app.bounce(Bounce::bodiless(refusal), "mcp", &source_ip).await;
     }
+    let (parts, body) = request.into_parts();
+    let proof = ingress::proof_of(&parts, &app.public_url);
     // Who calls comes first, so that nobody unknown makes us read a body.
-    if let Err(refusal) = app.pep.identify(&ingress::proof_of(request.headers())) {
+    if let Err(refusal) = app.pep.identify(&proof).await {
         return app.bounce(Bounce::bodiless(refusal), "mcp", &source_ip).await;
     }
     let Ok(_slot) = app.slots.clone().try_acquire_owned() else {
@@ -349,60 +376,47 @@ async fn endpoint(
         let bounce = Bounce::new(Refusal::new(reason::UPSTREAM_UNKNOWN, message), -32600);
         return app.bounce(bounce, "mcp", &source_ip).await;
     };
-    match *request.method() {
-        Method::POST => post(app, server, request, source_ip).await,
-        Method::GET | Method::DELETE => bodiless(app, server, request, source_ip).await,
+    let caller = Caller { headers: parts.headers, source_ip, proof };
+    match parts.method {
+        Method::POST => post(app, server, caller, body).await,
+        method @ (Method::GET | Method::DELETE) => bodiless(app, server, caller, method).await,
         _ => not_allowed("POST, GET, DELETE"),
     }
 }
 
-async fn post(
-    app: Arc<App>,
-    server: Server,
-    request: HttpRequest,
-    source_ip: String,
-) -> Response<Body> {
-    let (parts, body) = request.into_parts();
-    let headers = parts.headers;
-    if !is_json(&headers) {
+async fn post(app: Arc<App>, server: Server, caller: Caller, body: Body) -> Response<Body> {
+    let source_ip = &caller.source_ip;
+    if !is_json(&caller.headers) {
         let message = "`Content-Type` must be `application/json`, once and in UTF-8";
         let bounce = Bounce::new(Refusal::new(reason::BODY_INVALID, message), -32600);
-        return app.bounce(bounce, "mcp", &source_ip).await;
+        return app.bounce(bounce, "mcp", source_ip).await;
     }
     let bytes = match read_body(body, app.limits.body_bytes).await {
         Ok(bytes) => bytes,
         Err(refusal) => {
-            return app.bounce(Bounce::new(refusal, -32600), "mcp", &source_ip).await;
+            return app.bounce(Bounce::new(refusal, -32600), "mcp", source_ip).await;
         }
     };
-    let inbound = match ingress::read(&headers, bytes, &server) {
+    let inbound = match ingress::read(&caller.headers, bytes, &server) {
         Ok(inbound) => inbound,
-        Err(bounce) => return app.bounce(bounce, "mcp", &source_ip).await,
+        Err(bounce) => return app.bounce(bounce, "mcp", source_ip).await,
     };
     // The work goes on by itself, so that a client that hangs up cannot leave a call without its
     // record. Dropping `_here` tells it that the client is gone.
     let (_here, gone) = oneshot::channel();
-    let caller = Caller { headers, source_ip };
     let work = tokio::spawn(flow::post(app, server, caller, inbound, gone));
     joined(work.await)
 }
 
-async fn bodiless(
-    app: Arc<App>,
-    server: Server,
-    request: HttpRequest,
-    source_ip: String,
-) -> Response<Body> {
-    let (parts, _) = request.into_parts();
-    let (era, version) = match ingress::era_of_headers(&parts.headers) {
+async fn bodiless(app: Arc<App>, server: Server, caller: Caller, method: Method) -> Response<Body> {
+    let (era, version) = match ingress::era_of_headers(&caller.headers) {
         Ok(known) => known,
-        Err(bounce) => return app.bounce(bounce, "mcp", &source_ip).await,
+        Err(bounce) => return app.bounce(bounce, "mcp", &caller.source_ip).await,
     };
     if era == Era::Modern {
         return not_allowed("POST");
     }
-    let caller = Caller { headers: parts.headers, source_ip };
-    let work = tokio::spawn(flow::bodiless(app, server, caller, parts.method, version));
+    let work = tokio::spawn(flow::bodiless(app, server, caller, method, version));
     joined(work.await)
 }
 

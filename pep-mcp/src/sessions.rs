@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use lictor_pep_core::revoked::Guard;
 use lictor_pep_core::{Flight, Identity};
 
 use crate::ingress::Inbound;
@@ -50,6 +51,8 @@ pub(crate) struct Suspended {
 struct Session {
     principal: Principal,
     handle: Option<String>,
+    /// Tells whether whoever made it is revoked.
+    guard: Option<Guard>,
     used: u64,
     ids: RequestIds,
     suspended: HashMap<String, Suspended>,
@@ -121,6 +124,7 @@ impl Sessions {
         id: &str,
         principal: Principal,
         handle: Option<String>,
+        guard: Option<Guard>,
     ) -> Vec<Suspended> {
         let mut state = self.state();
         let mut lost = Vec::new();
@@ -131,7 +135,7 @@ impl Sessions {
         let used = state.tick;
         let key = (principal.server.clone(), id.to_owned());
         let (ids, suspended) = (RequestIds::default(), HashMap::new());
-        let session = Session { principal, handle, used, ids, suspended };
+        let session = Session { principal, handle, guard, used, ids, suspended };
         if let Some(old) = state.sessions.insert(key, session) {
             lost.extend(old.suspended.into_values());
         }
@@ -155,6 +159,19 @@ impl Sessions {
     pub(crate) fn end(&self, id: &str, server: &str) -> Vec<Suspended> {
         let ended = self.state().sessions.remove(&(server.to_owned(), id.to_owned()));
         ended.map(|session| session.suspended.into_values().collect()).unwrap_or_default()
+    }
+
+    /// Forgets the sessions of whoever is revoked. Returns calls that nobody may answer any more.
+    pub(crate) fn end_revoked(&self) -> Vec<Suspended> {
+        let mut lost = Vec::new();
+        self.state().sessions.retain(|_, session| {
+            let revoked = session.guard.as_ref().is_some_and(Guard::is_listed);
+            if revoked {
+                lost.extend(session.suspended.drain().map(|(_, call)| call));
+            }
+            !revoked
+        });
+        lost
     }
 
     /// Notes that a request with this id (JSON text) was made. Returns the call that waited under
@@ -225,7 +242,7 @@ mod tests {
     #[test]
     fn a_session_belongs_to_who_made_it() {
         let sessions = Sessions::default();
-        sessions.bind("s", principal("files", "alice"), Some("handle".into()));
+        sessions.bind("s", principal("files", "alice"), Some("handle".into()), None);
         let alice = sessions.enter("s", &principal("files", "alice"));
         assert_eq!(alice, Some(Some("handle".into())));
         assert_eq!(sessions.enter("s", &principal("files", "bob")), None);
@@ -261,10 +278,10 @@ mod tests {
     fn the_number_of_sessions_is_bounded_and_the_used_ones_stay() {
         let sessions = Sessions::default();
         for number in 0..MAX_SESSIONS {
-            sessions.bind(&number.to_string(), principal("f", "alice"), None);
+            sessions.bind(&number.to_string(), principal("f", "alice"), None, None);
         }
         assert!(sessions.enter("0", &principal("f", "alice")).is_some());
-        sessions.bind("one more", principal("f", "alice"), None);
+        sessions.bind("one more", principal("f", "alice"), None, None);
         assert!(sessions.state().sessions.len() <= MAX_SESSIONS);
         assert!(sessions.enter("0", &principal("f", "alice")).is_some());
         assert!(sessions.enter("1", &principal("f", "alice")).is_none());

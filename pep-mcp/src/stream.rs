@@ -10,6 +10,8 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use lictor_pep_core::revoked::Guard;
+use lictor_pep_core::upstream_auth::Credential;
 use lictor_pep_core::{Clock, Ended, Ending, Flight, Refusal, Reviewed};
 use lictor_proto::json::Node;
 use lictor_proto::reason;
@@ -41,6 +43,10 @@ pub(crate) struct Relay {
     /// The request; none for the stream of a session.
     inbound: Option<Inbound>,
     session_id: Option<String>,
+    /// By which the server knows us; it must not come back.
+    sent: Option<Credential>,
+    /// Trips when the call that began the stream may not go on.
+    guard: Guard,
     out: mpsc::Sender<Bytes>,
 }
 
@@ -55,10 +61,13 @@ impl Relay {
         flight: Flight,
         inbound: Option<Inbound>,
         session_id: Option<String>,
+        sent: Option<Credential>,
         body: Incoming,
     ) -> BoxStream<'static, Result<Bytes, Infallible>> {
         let (out, events) = mpsc::channel(EVENT_QUEUE);
-        let relay = Self { app, server, flight: Some(flight), inbound, session_id, out };
+        let guard = app.pep.guard(&flight);
+        let relay =
+            Self { app, server, flight: Some(flight), inbound, session_id, sent, guard, out };
         tokio::spawn(relay.run(body));
         ReceiverStream::new(events).map(Ok).boxed()
     }
@@ -70,6 +79,7 @@ impl Relay {
         let expires_ms = self.flight.as_ref().and_then(|flight| flight.identity().expires_ms);
         let expired = expiry(self.app.pep.clock().clone(), expires_ms);
         tokio::pin!(expired);
+        let mut guard = self.guard.clone();
         loop {
             let frame = tokio::select! {
                 frame = body.frame() => frame,
@@ -77,6 +87,7 @@ impl Relay {
                 () = self.out.closed() => break,
                 // Nor does a stream outlive the credential that it was opened with.
                 () = &mut expired => break,
+                _ = guard.tripped() => break,
                 // A stream without an end of its own ends with us.
                 _ = draining.wait_for(|draining| *draining), if endless => break,
             };
@@ -96,7 +107,11 @@ impl Relay {
                 break;
             }
         }
-        self.ended().await;
+        drop(body);
+        match self.guard.refusal() {
+            Some(refusal) => self.cut(refusal).await,
+            None => self.ended().await,
+        }
     }
 
     /// Whether the stream carries messages for as long as the client listens.
@@ -117,6 +132,9 @@ impl Relay {
     }
 
     async fn event(&mut self, event: Vec<u8>) -> Result<(), Closed> {
+        if self.sent.as_ref().is_some_and(|sent| sent.is_in(&event)) {
+            return self.withhold(reason::OBLIGATION_FAILED, answer::REPEATED).await;
+        }
         let data = match sse::data_of(&event) {
             Ok(None) => return self.emit(event).await,
             Ok(Some(data)) => data,
@@ -218,11 +236,38 @@ impl Relay {
 
     async fn refuse(&self, refusal: Refusal, inbound: &Inbound) -> Result<(), Closed> {
         let text = Bounce::decided(refusal, inbound).message(&self.app.refusals);
-        self.emit(sse::message(&text)).await
+        // A refusal may be said whatever was revoked, to whoever reads in time.
+        let said = self.out.send(sse::message(&text).into());
+        match tokio::time::timeout(self.app.limits.answer_time, said).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Closed),
+        }
     }
 
+    /// A client that reads slowly must not get more either, once it may not.
     async fn emit(&self, event: Vec<u8>) -> Result<(), Closed> {
-        self.out.send(event.into()).await.map_err(|_| Closed)
+        let mut guard = self.guard.clone();
+        let room = tokio::select! {
+            biased;
+            _ = guard.tripped() => return Err(Closed),
+            room = self.out.reserve() => room.map_err(|_| Closed)?,
+        };
+        room.send(event.into());
+        Ok(())
+    }
+
+    /// Somebody with part in the call was revoked: on record, then said to the client.
+    async fn cut(mut self, refusal: Refusal) {
+        let Some(flight) = self.flight.take() else {
+            return;
+        };
+        let refusal = answer::withheld(&self.app, flight, refusal).await;
+        let Some(inbound) = self.inbound.take() else {
+            return;
+        };
+        if self.refuse(refusal, &inbound).await.is_err() {
+            tracing::debug!("a client that was cut off does not read");
+        }
     }
 
     /// The stream is over. A call without its answer waits for another stream of its session, or

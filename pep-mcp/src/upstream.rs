@@ -10,16 +10,16 @@ use hyper::Response;
 use hyper::body::Incoming;
 use lictor_pep_core::forward::ForwardError;
 use lictor_pep_core::headers::set_headers;
+use lictor_pep_core::upstream_auth::Credential;
 use lictor_pep_core::{
-    Assertion, AssertionMinter, Clock, Forwarder, Ids, Outgoing, Permit, Permitted, Refusal,
+    AssertionMinter, Clock, Forwarder, Ids, Outgoing, Permit, Permitted, Proof, Refusal,
+    UpstreamAuth,
 };
 use lictor_proto::reason;
 
 use crate::config::Server;
 use crate::ingress::Era;
-
-/// How long an assertion holds, seconds.
-pub(crate) const ASSERTION_TTL_S: u32 = 60;
+use crate::told::{TXN_TOKEN, Told};
 
 /// The caller's headers that a server gets beside `Mcp-*`: what MCP and tracing need. Everything
 /// else is nothing that was decided about.
@@ -49,16 +49,28 @@ pub(crate) struct Upstream {
     pub(crate) ids: Ids,
     /// Further headers of callers that servers get, by configuration.
     pub(crate) forwarded: Arc<[String]>,
+    /// The credentials of servers that take no assertion.
+    pub(crate) auth: Arc<UpstreamAuth>,
+}
+
+/// The headers of our own for one call.
+#[derive(Debug)]
+pub(crate) struct Own {
+    headers: HeaderMap,
+    /// By which the server knows us, where that is no assertion.
+    credential: Option<Credential>,
 }
 
 impl Upstream {
-    /// The headers of our own for this call: the assertion and what obligations set.
-    pub(crate) fn own_headers(
+    /// The headers of our own for this call: our credential, and what obligations set. `proof` is
+    /// the caller's, whom the decision is about.
+    pub(crate) async fn own_headers(
         &self,
         permitted: &Permitted,
         server: &Server,
         args_digest: &str,
-    ) -> Result<HeaderMap, Refusal> {
+        proof: &Proof,
+    ) -> Result<Own, Refusal> {
         let mut own = HeaderMap::new();
         let set = set_headers(&permitted.decision().obligations).map_err(|id| {
             let message = format!("the header of obligation `{id}` cannot be set");
@@ -67,45 +79,24 @@ impl Upstream {
         for (name, value) in set {
             own.append(name, value);
         }
-        own.insert(AUTHORIZATION, self.assertion(permitted, server, args_digest)?);
+        let mut credential = None;
+        let (told, now_ms) = (Told::of(permitted, args_digest), self.clock.now_ms());
+        if let Some(domain) = &server.trust_domain {
+            own.insert(TXN_TOKEN, told.transaction(&self.minter, domain, now_ms)?);
+        }
+        if server.asserted {
+            let jti = self.ids.next(now_ms);
+            own.insert(AUTHORIZATION, told.assertion(&self.minter, &server.url, now_ms, &jti)?);
+        } else {
+            let had = self.auth.credential(Some(proof), &server.id, now_ms).await;
+            credential = had.map_err(|error| permitted.refuse(error.reason_id(), error.told()))?;
+        }
+        if let Some(credential) = &credential {
+            credential.put(&mut own);
+        }
         // An answer that is not readable cannot be checked.
         own.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        Ok(own)
-    }
-
-    fn assertion(
-        &self,
-        permitted: &Permitted,
-        server: &Server,
-        args_digest: &str,
-    ) -> Result<HeaderValue, Refusal> {
-        let call = permitted.call();
-        let agent = call.agent.as_ref();
-        let sub = call.subject.as_ref().or(agent).map(|party| party.id.as_str());
-        let actors = agent.into_iter().chain(&call.delegation).map(|party| party.id.as_str());
-        let act: Vec<&str> = actors.collect();
-        let now_ms = self.clock.now_ms();
-        let assertion = Assertion {
-            sub: sub.unwrap_or_default(),
-            act: &act,
-            aud: &server.url,
-            decision_id: &permitted.decision().decision_id,
-            tool: call.resource.as_ref().map(|resource| resource.id.as_str()).unwrap_or_default(),
-            args_digest,
-            ttl_s: ASSERTION_TTL_S,
-        };
-        let failed = |cause: String| {
-            tracing::error!(cause, "no assertion could be made");
-            permitted.refuse(reason::OBLIGATION_FAILED, "no assertion for the server could be made")
-        };
-        let token = self
-            .minter
-            .mint(&assertion, now_ms, &self.ids.next(now_ms))
-            .map_err(|error| failed(error.to_string()))?;
-        let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
-            .map_err(|error| failed(error.to_string()))?;
-        value.set_sensitive(true);
-        Ok(value)
+        Ok(Own { headers: own, credential })
     }
 
     /// The caller's headers that the server gets. Where arguments were masked, headers that repeat
@@ -134,15 +125,18 @@ impl Upstream {
         server: &Server,
         method: Method,
         headers: HeaderMap,
-        own: HeaderMap,
+        own: Own,
         body: Bytes,
     ) -> Result<Response<Incoming>, ForwardError> {
-        let mut own = own;
+        let Own { headers: mut own, credential } = own;
         if !body.is_empty() {
             // The body was read as UTF-8 JSON: nobody behind may be told to read it otherwise.
             own.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         let outgoing = Outgoing { method, url: server.uri.clone(), headers, own, body };
-        self.forwarder.send(permit, outgoing).await
+        let mut answer = self.forwarder.send(permit, outgoing).await?;
+        // Beside the answer, so that it can be looked for in it.
+        credential.map(|credential| answer.extensions_mut().insert(credential));
+        Ok(answer)
     }
 }

@@ -4,7 +4,7 @@ use lictor_proto::call::{Origin, Phase};
 use lictor_proto::decide::{DecideError, Outcome};
 use lictor_proto::decision::ObligationKind;
 
-use crate::decide::{Fake, allow, allow_and_check, deny, masking, oblige};
+use crate::decide::{Fake, allow, allow_and_check, deny, drawing, masking, oblige};
 use crate::provider::{Script, json};
 use crate::rig::{Rig, answered, hello, outcomes};
 
@@ -243,4 +243,27 @@ async fn log_full_keeps_the_result_in_the_side_store_only() {
     let last = records[1].to_string();
     assert!(!last.contains("KEPT-ANSWER"), "{last}");
     assert!(records[1]["commits"]["/result"].is_string(), "{last}");
+}
+
+#[tokio::test]
+async fn an_allowed_answer_tells_of_our_limits_and_not_of_the_providers() {
+    let script = Script::Plain {
+        status: 200,
+        headers: vec![
+            ("content-type", "application/json"),
+            ("ratelimit", "\"provider\";r=1;t=1"),
+            ("x-ratelimit-remaining-requests", "59"),
+        ],
+        body: answered("hi").into_bytes(),
+    };
+    let rig = Rig::start(Fake::new(|call| Ok(drawing(call))), script).await;
+    let answer = rig.chat(hello()).await;
+    assert_eq!(answer.status, 200);
+    let policy = "\"team.tokens\";q=1000;qu=\"tokens\";w=60";
+    assert_eq!(answer.headers["ratelimit-policy"], policy);
+    let room = answer.headers["ratelimit"].to_str().unwrap();
+    assert!(room.starts_with("\"team.tokens\";r=990;t="), "{room}");
+    assert_eq!(answer.headers["x-ratelimit-remaining-requests"], "59");
+    assert!(!answer.headers.contains_key("retry-after"));
+    drop(rig.stop().await);
 }

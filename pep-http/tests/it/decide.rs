@@ -4,12 +4,16 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use lictor_proto::call::{Call, Phase};
-use lictor_proto::decide::{Answer, Decide, DecideError, Hints, ResponseCheck, Settle, ToolEffect};
+use lictor_proto::decide::{
+    Answer, Decide, DecideError, Hints, Quota, QuotaUnit, ResponseCheck, Revocations, Settle,
+    ToolEffect,
+};
 use lictor_proto::decision::{
-    Decision, Effect, Finding, Obligation, ObligationKind, Reason, Severity,
+    Decision, Effect, Finding, LimitState, Obligation, ObligationKind, Reason, Severity,
 };
 use lictor_proto::json::Open;
-use tokio::sync::Notify;
+use lictor_proto::revocation::{Entry, Kind};
+use tokio::sync::{Notify, watch};
 
 type Policy = dyn Fn(&Call) -> Result<Answer, DecideError> + Send + Sync;
 
@@ -18,6 +22,9 @@ pub(crate) struct Fake {
     policy: Box<Policy>,
     calls: Mutex<Vec<Call>>,
     settled: Mutex<Vec<Settle>>,
+    /// What is revoked, and the version that the enforcement point asked with last.
+    revoked: watch::Sender<Revocations>,
+    known: watch::Sender<u64>,
     news: Notify,
 }
 
@@ -29,6 +36,8 @@ impl Fake {
             policy: Box::new(policy),
             calls: Mutex::default(),
             settled: Mutex::default(),
+            revoked: watch::Sender::new(Revocations { version: 1, ..Revocations::default() }),
+            known: watch::Sender::new(0),
             news: Notify::new(),
         })
     }
@@ -49,6 +58,22 @@ impl Fake {
             }
             news.await;
         }
+    }
+}
+
+impl Fake {
+    /// Revokes, and returns once the enforcement point knows.
+    pub(crate) async fn kill(&self, kind: Kind, id: &str) {
+        let (id, reason) = (id.to_owned(), String::new());
+        let entry = Entry { kind, id, reason, since_ms: 0, until_ms: None };
+        self.tell(vec![entry], false).await;
+    }
+
+    /// Tells the enforcement point what is revoked, and returns once it knows.
+    pub(crate) async fn tell(&self, entries: Vec<Entry>, stale: bool) {
+        let version = self.revoked.borrow().version + 1;
+        self.revoked.send_replace(Revocations { version, entries, stale });
+        self.known.subscribe().wait_for(|known| *known == version).await.unwrap();
     }
 }
 
@@ -84,6 +109,13 @@ impl Decide for Fake {
     async fn exchange_checkpoint(&self, _: &str, _: &str) -> Result<String, DecideError> {
         Ok(String::new())
     }
+
+    async fn revocations(&self, known: u64) -> Result<Revocations, DecideError> {
+        self.known.send_replace(known);
+        let mut revoked = self.revoked.subscribe();
+        let news = revoked.wait_for(|revoked| revoked.version != known).await;
+        news.map(|revoked| revoked.clone()).map_err(|_| DecideError::Unavailable("gone".into()))
+    }
 }
 
 /// An answer that allows, with no second decision asked for.
@@ -110,6 +142,17 @@ pub(crate) fn deny(call: &Call, id: &str, message: &str) -> Answer {
     let mut answer = allow(call);
     answer.decision.effect = Effect::Deny;
     answer.decision.reasons = vec![Reason::new(id, message).with_detail("DETAIL-FOR-OPERATORS")];
+    answer
+}
+
+/// The same with a limit that it drew on, and what that allows.
+pub(crate) fn drawing(call: &Call) -> Answer {
+    let mut answer = allow(call);
+    let reset_at = "2999-01-01T00:00:00Z".to_owned();
+    let (id, retry_after_ms) = ("team.tokens".to_owned(), 0);
+    answer.decision.limits =
+        vec![LimitState { id: id.clone(), reserved: 10, remaining: 990, reset_at, retry_after_ms }];
+    answer.hints.quotas = vec![Quota { id, max: 1_000, window_s: 60, unit: QuotaUnit::Tokens }];
     answer
 }
 

@@ -94,6 +94,7 @@ pub(crate) fn upstream(id: &str, base_url: &str, dir: &Path) -> UpstreamConfig {
         base_url: base_url.to_owned(),
         key_env: None,
         key_file: Some(path),
+        auth: None,
     }
 }
 
@@ -108,19 +109,28 @@ impl Rig {
         script: Script,
         change: impl FnOnce(&mut Config, &Path),
     ) -> Self {
+        Self::start_for(decide, script, |config, dir, _| change(config, dir)).await
+    }
+
+    /// Starts with a configuration, and callers, that `change` has changed.
+    pub(crate) async fn start_for(
+        decide: Arc<Fake>,
+        script: Script,
+        change: impl FnOnce(&mut Config, &Path, &mut IdentityConfig),
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let provider = Provider::start(script).await;
         let mut config = Config::new(vec![upstream("openai", &provider.base_url, dir.path())]);
-        change(&mut config, dir.path());
         let (key, api_keys) = api_key(dir.path());
-        let identity = IdentityConfig { api_keys: Some(api_keys), ..IdentityConfig::default() };
+        let mut identity = IdentityConfig { api_keys: Some(api_keys), ..IdentityConfig::default() };
+        change(&mut config, dir.path(), &mut identity);
         let audit_config = AuditConfig { dir: dir.path().join("audit"), ..AuditConfig::default() };
         let clock = Clock::system();
         let keys_dir = dir.path().join("keys");
         let audit = setup::audit_log(&audit_config, "pep-http", &keys_dir, &clock).unwrap();
         let parts = PepParts {
             decide: decide.clone(),
-            authenticator: Arc::new(setup::authenticator(&identity).unwrap()),
+            authenticator: Arc::new(setup::authenticator(&identity, &clock).await.unwrap()),
             audit: audit.clone(),
             clock,
             ids: Ids::random(),
@@ -128,7 +138,8 @@ impl Rig {
             budget_ms: BUDGET_MS,
         };
         let durability = DurabilityRule::default();
-        let deps = Deps { parts, durability };
+        let ring = setup::signing_ring(&keys_dir).unwrap();
+        let deps = Deps { parts, durability, ring };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();

@@ -24,6 +24,19 @@ async fn health_needs_no_credential() {
 }
 
 #[tokio::test]
+async fn the_keys_of_assertions_are_published_for_everyone() {
+    let rig = Rig::start(Fake::new(|call| Ok(allow(call))), Script::Never).await;
+    let mut request = rig.request(Method::GET, "/.well-known/jwks.json", "");
+    request.headers_mut().remove("authorization");
+    let told = rig.send(request).await;
+    assert_eq!(told.status, 200);
+    assert_eq!(told.headers["cache-control"], "public, max-age=60");
+    let keys = told.json()["keys"].clone();
+    assert_eq!((keys.as_array().unwrap().len(), &keys[0]["alg"]), (1, &"EdDSA".into()));
+    assert!(keys[0].get("d").is_none(), "{keys}");
+}
+
+#[tokio::test]
 async fn metrics_are_told_to_who_has_a_credential() {
     let rig = Rig::start(Fake::new(|call| Ok(allow(call))), Script::Never).await;
     let told = rig.get("/metrics").await;

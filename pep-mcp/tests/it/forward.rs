@@ -190,6 +190,27 @@ async fn intention_and_outcome_are_on_record_and_settled() {
 }
 
 #[tokio::test]
+async fn the_same_result_is_settled_under_the_same_digest_whatever_the_request_is_called() {
+    let rig = Rig::start(Oracle::new(allow), |request| {
+        json(said(if request.body.windows(5).any(|part| part == b"other") {
+            "other"
+        } else {
+            "ok"
+        }))
+    })
+    .await;
+    for note in ["a", "b", "other"] {
+        rig.post(call("create", &format!(r#"{{"note":"{note}"}}"#))).await;
+    }
+    let oracle = rig.oracle.clone();
+    rig.stop().await;
+    let digests = oracle.result_digests();
+    assert!(digests[0].starts_with("sha256:"), "{digests:?}");
+    assert_eq!(digests[0], digests[1]);
+    assert_ne!(digests[0], digests[2]);
+}
+
+#[tokio::test]
 async fn several_servers_have_a_path_each() {
     let change = |config: &mut lictor_pep_mcp::Config| {
         let mut second = config.servers[0].clone();

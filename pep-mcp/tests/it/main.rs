@@ -4,6 +4,11 @@
 #[cfg(test)]
 mod binary;
 #[cfg(test)]
+mod credentials;
+#[cfg(test)]
+#[path = "../../../pep-http/tests/it/encrypted.rs"]
+mod encrypted;
+#[cfg(test)]
 mod eras;
 #[cfg(test)]
 mod faults;
@@ -14,9 +19,15 @@ mod lists;
 #[cfg(test)]
 mod masks;
 #[cfg(test)]
+mod minted;
+#[cfg(test)]
 mod oracle;
 #[cfg(test)]
+mod possession;
+#[cfg(test)]
 mod refusals;
+#[cfg(test)]
+mod revoked;
 #[cfg(test)]
 mod rig;
 #[cfg(test)]
@@ -25,3 +36,6 @@ mod server;
 mod sessions;
 #[cfg(test)]
 mod streams;
+#[cfg(test)]
+#[path = "../../../identity/tests/it/hostile/table.rs"]
+mod table;

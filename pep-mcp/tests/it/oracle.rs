@@ -5,12 +5,15 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use lictor_proto::call::{Call, Phase};
 use lictor_proto::decide::{
-    Answer, Decide, DecideError, Hints, Outcome, ResponseCheck, Settle, ToolEffect,
+    Answer, Decide, DecideError, Hints, Outcome, Quota, QuotaUnit, ResponseCheck, Revocations,
+    Settle, ToolEffect,
 };
 use lictor_proto::decision::{
     Approval, Decision, Effect, Finding, LimitState, Obligation, ObligationKind, Reason, Severity,
 };
 use lictor_proto::json::Open;
+use lictor_proto::revocation::{Entry, Kind};
+use tokio::sync::watch;
 
 pub(crate) type Rule = Box<dyn Fn(&Call) -> Result<Answer, DecideError> + Send + Sync>;
 
@@ -18,6 +21,9 @@ pub(crate) struct Oracle {
     rule: Rule,
     calls: Mutex<Vec<Call>>,
     settled: Mutex<Vec<Settle>>,
+    /// What is revoked, and the version that the enforcement point asked with last.
+    revoked: watch::Sender<Revocations>,
+    known: watch::Sender<u64>,
     batches: Mutex<Vec<usize>>,
 }
 
@@ -29,6 +35,8 @@ impl Oracle {
             rule: Box::new(rule),
             calls: Mutex::default(),
             settled: Mutex::default(),
+            revoked: watch::Sender::new(Revocations { version: 1, ..Revocations::default() }),
+            known: watch::Sender::new(0),
             batches: Mutex::default(),
         })
     }
@@ -45,9 +53,31 @@ impl Oracle {
         self.settled.lock().unwrap().iter().map(|settle| settle.outcome).collect()
     }
 
+    /// Digests of the results of what was settled.
+    pub(crate) fn result_digests(&self) -> Vec<String> {
+        let settled = self.settled.lock().unwrap();
+        settled.iter().map(|settle| settle.detail.result_digest.clone()).collect()
+    }
+
     fn ask(&self, call: &Call) -> Result<Answer, DecideError> {
         self.calls.lock().unwrap().push(call.clone());
         (self.rule)(call)
+    }
+}
+
+impl Oracle {
+    /// Revokes, and returns once the enforcement point knows.
+    pub(crate) async fn kill(&self, kind: Kind, id: &str) {
+        let (id, reason) = (id.to_owned(), String::new());
+        let entry = Entry { kind, id, reason, since_ms: 0, until_ms: None };
+        self.tell(vec![entry], false).await;
+    }
+
+    /// Tells the enforcement point what is revoked, and returns once it knows.
+    pub(crate) async fn tell(&self, entries: Vec<Entry>, stale: bool) {
+        let version = self.revoked.borrow().version + 1;
+        self.revoked.send_replace(Revocations { version, entries, stale });
+        self.known.subscribe().wait_for(|known| *known == version).await.unwrap();
     }
 }
 
@@ -74,6 +104,13 @@ impl Decide for Oracle {
     async fn exchange_checkpoint(&self, _: &str, _: &str) -> Result<String, DecideError> {
         Ok(String::new())
     }
+
+    async fn revocations(&self, known: u64) -> Result<Revocations, DecideError> {
+        self.known.send_replace(known);
+        let mut revoked = self.revoked.subscribe();
+        let news = revoked.wait_for(|revoked| revoked.version != known).await;
+        news.map(|revoked| revoked.clone()).map_err(|_| DecideError::Unavailable("gone".into()))
+    }
 }
 
 /// Allowed, and no second decision is needed.
@@ -86,8 +123,8 @@ pub(crate) fn allow(call: &Call) -> Result<Answer, DecideError> {
     let hints = Hints {
         effect: ToolEffect::None,
         response_check: ResponseCheck::None,
-        session_handle: None,
         session_id: Some("session-1".into()),
+        ..Hints::default()
     };
     Ok(Answer { decision, hints })
 }
@@ -116,6 +153,17 @@ pub(crate) fn ask(call: &Call) -> Result<Answer, DecideError> {
         approvers: vec!["bob@example.com".into()],
         count: 1,
     });
+    Ok(answer)
+}
+
+/// Allowed, with a limit that it drew on and what that allows.
+pub(crate) fn drawing(call: &Call) -> Result<Answer, DecideError> {
+    let mut answer = allow(call)?;
+    let (id, retry_after_ms) = ("team.calls".to_owned(), 0);
+    let reset_at = String::new();
+    answer.decision.limits =
+        vec![LimitState { id: id.clone(), reserved: 1, remaining: 9, reset_at, retry_after_ms }];
+    answer.hints.quotas = vec![Quota { id, max: 10, window_s: 0, unit: QuotaUnit::Calls }];
     Ok(answer)
 }
 

@@ -4,7 +4,7 @@ use lictor_pep_mcp::refusal::{CODE_ASK, CODE_DENY, CODE_UNAUTHENTICATED, META_RE
 use lictor_pep_mcp::{Config, Denials};
 use lictor_proto::decision::ObligationKind;
 
-use crate::oracle::{Oracle, allow, ask, deny, limited, oblige};
+use crate::oracle::{Oracle, allow, ask, deny, drawing, limited, oblige};
 use crate::rig::{Rig, call, outcomes};
 use crate::server::{json, said};
 
@@ -57,6 +57,18 @@ async fn a_limit_says_when_to_come_back() {
     assert_eq!(got.lictor()["retry_after_ms"], 2_500);
     assert_eq!(got.headers["retry-after"], "3");
     assert_eq!(got.headers["ratelimit"], "\"team\";r=0;t=3");
+}
+
+#[tokio::test]
+async fn an_allowed_answer_tells_of_its_limits_too() {
+    let rig = Rig::start(Oracle::new(drawing), |_| {
+        json(r#"{"jsonrpc":"2.0","id":1,"result":{"content":[],"isError":false}}"#)
+    })
+    .await;
+    let got = rig.post(call("create", "{}")).await;
+    assert_eq!(got.headers["ratelimit-policy"], "\"team.calls\";q=10");
+    assert_eq!(got.headers["ratelimit"], "\"team.calls\";r=9");
+    assert!(!got.headers.contains_key("retry-after"));
 }
 
 #[tokio::test]

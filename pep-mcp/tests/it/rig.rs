@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -36,6 +37,8 @@ pub(crate) struct Rig {
     pub(crate) address: SocketAddr,
     pub(crate) key: String,
     pub(crate) other_key: String,
+    /// How far the enforcement point's clock is ahead, milliseconds.
+    ahead_ms: Arc<AtomicI64>,
     client: Client<HttpConnector, Full<Bytes>>,
     dir: tempfile::TempDir,
     stop: Option<oneshot::Sender<()>>,
@@ -89,23 +92,37 @@ impl Rig {
         reply: impl Fn(&Seen) -> Response<Body> + Send + Sync + 'static,
         change: impl FnOnce(&mut Config),
     ) -> Self {
+        Self::start_for(oracle, reply, |config, _, _| change(config)).await
+    }
+
+    /// Starts with a configuration, and callers, that `change` has changed.
+    pub(crate) async fn start_for(
+        oracle: Arc<Oracle>,
+        reply: impl Fn(&Seen) -> Response<Body> + Send + Sync + 'static,
+        change: impl FnOnce(&mut Config, &Path, &mut IdentityConfig),
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let server = Server::start(Box::new(reply)).await;
         let mut config = Config {
-            servers: vec![ServerConfig { id: "accounting".into(), url: server.url() }],
+            servers: vec![ServerConfig {
+                id: "accounting".into(),
+                url: server.url(),
+                ..ServerConfig::default()
+            }],
             decision_budget_ms: BUDGET_MS,
             ..Config::default()
         };
-        change(&mut config);
         let (key, other_key, api_keys) = api_keys(dir.path());
-        let identity = IdentityConfig { api_keys: Some(api_keys), ..IdentityConfig::default() };
+        let mut identity = IdentityConfig { api_keys: Some(api_keys), ..IdentityConfig::default() };
+        change(&mut config, dir.path(), &mut identity);
         let audit_config = AuditConfig { dir: dir.path().join("audit"), ..AuditConfig::default() };
-        let clock = Clock::system();
+        let ahead_ms = Arc::new(AtomicI64::new(0));
+        let clock = ahead(&ahead_ms);
         let keys_dir = dir.path().join("keys");
         let audit = setup::audit_log(&audit_config, "pep-mcp", &keys_dir, &clock).unwrap();
         let deps = Deps {
             decide: oracle.clone(),
-            authenticator: Arc::new(setup::authenticator(&identity).unwrap()),
+            authenticator: Arc::new(setup::authenticator(&identity, &clock).await.unwrap()),
             audit: audit.clone(),
             durability: DurabilityRule::default(),
             minter: Arc::new(setup::minter(&keys_dir, "http://pep.example").unwrap()),
@@ -125,11 +142,27 @@ impl Rig {
             address,
             key,
             other_key,
+            ahead_ms,
             client: Client::builder(TokioExecutor::new()).build_http(),
             dir,
             stop: Some(stop),
             served: Some(tokio::spawn(served)),
         }
+    }
+
+    /// Where its keys are.
+    pub(crate) fn keys_dir(&self) -> PathBuf {
+        self.dir.path().join("keys")
+    }
+
+    /// Its time, unix milliseconds.
+    pub(crate) fn now_ms(&self) -> i64 {
+        ahead(&self.ahead_ms).now_ms()
+    }
+
+    /// Lets `ms` milliseconds pass for it.
+    pub(crate) fn pass(&self, ms: i64) {
+        self.ahead_ms.fetch_add(ms, Ordering::SeqCst);
     }
 
     pub(crate) fn request(
@@ -205,6 +238,12 @@ impl Rig {
         records.retain(|record| record["kind"] == "enforcement");
         records
     }
+}
+
+/// The machine's clock and so much more.
+fn ahead(ahead_ms: &Arc<AtomicI64>) -> Clock {
+    let (clock, ahead_ms) = (Clock::system(), ahead_ms.clone());
+    Clock::of(move || clock.now_us() + ahead_ms.load(Ordering::SeqCst) * 1_000)
 }
 
 /// The outcomes of records, in their order.

@@ -1,6 +1,6 @@
 //! Legacy sessions belong to who made them.
 
-use axum::http::Method;
+use axum::http::{HeaderValue, Method};
 use lictor_proto::call::Call;
 
 use crate::oracle::{Oracle, allow, deny};
@@ -99,6 +99,39 @@ async fn a_session_is_opened_by_a_decision_and_recorded() {
     assert!(rig.server.seen().is_empty(), "nothing is forwarded");
     let records = rig.stop().await;
     assert_eq!(outcomes(&records), ["allowed", "forwarded"]);
+}
+
+#[tokio::test]
+async fn a_session_is_renewed_by_opening_it_with_its_handle() {
+    let rule = |call: &Call| match call.session.as_ref().map(|session| session.handle.as_str()) {
+        Some("first") => {
+            let mut answer = allow(call)?;
+            answer.hints.session_handle = Some("second".into());
+            Ok(answer)
+        }
+        _ => deny(call, "session_unknown"),
+    };
+    let rig = Rig::start(Oracle::new(rule), with_session).await;
+    let named = async |handles: &[&str]| {
+        let mut request = rig.request(Method::POST, SESSIONS, &[], "");
+        for handle in handles {
+            let value = HeaderValue::from_bytes(handle.as_bytes()).unwrap();
+            request.headers_mut().append("lictor-session", value);
+        }
+        rig.send(request).await
+    };
+    let renewed = named(&["first"]).await;
+    assert_eq!(renewed.headers["lictor-session"], "second");
+    let asked = rig.oracle.calls().pop().unwrap();
+    assert_eq!((&*asked.action.name, &*asked.session.unwrap().handle), ("session/open", "first"));
+    // What is no good handle does not pass for none: it opens nothing.
+    for wrong in [["over"].as_slice(), &["é"], &["first", "first"], &["first", "other"]] {
+        let refused = named(wrong).await;
+        assert_eq!((refused.status.as_u16(), refused.reasons().as_str()), (403, "session_unknown"));
+        assert!(!refused.headers.contains_key("lictor-session"), "{wrong:?}");
+        assert!(rig.oracle.calls().pop().unwrap().session.is_some(), "{wrong:?}");
+    }
+    assert!(rig.server.seen().is_empty(), "nothing is forwarded");
 }
 
 #[tokio::test]
