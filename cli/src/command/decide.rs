@@ -107,10 +107,8 @@ fn by_pdp(args: &DecideArgs, url: &str, text: &[u8]) -> Result<Effect, Failure> 
         budget_ms: DEFAULT_BUDGET_MS,
         dry_run: true,
     };
-    let door = args.door.pdp_token_file.as_deref();
-    let token = args.token_file.as_deref().or(door);
     let response = block_on(async {
-        let pdp = Pdp::connect(url, token)?;
+        let pdp = Pdp::connect(url, &args.door, args.token_file.as_deref())?;
         let answer = pdp.decisions().decide(request).await;
         answer.map(tonic::Response::into_inner).map_err(|status| pdp.failure(&status))
     })?;

@@ -9,6 +9,8 @@ mod explain;
 mod init;
 mod inspect;
 mod keys;
+mod kill;
+mod limits;
 mod schema;
 mod sign;
 mod status;
@@ -46,6 +48,12 @@ pub(crate) enum Command {
     Decide(decide::DecideArgs),
     /// List, approve or deny what waits for a person.
     Approvals(approvals::ApprovalsArgs),
+    /// Show what is held of limits, or give it back.
+    Limits(limits::LimitsArgs),
+    /// Take an agent, user, credential, session, tool, model or server out of service at once.
+    Kill(kill::KillArgs),
+    /// Take a `kill` back.
+    Unkill(kill::UnkillArgs),
     /// Ask a decision point how it is.
     Status(status::StatusArgs),
     /// Verify, read and prove audit logs.
@@ -72,6 +80,9 @@ pub(crate) fn run(command: Command) -> Result<Exit, Failure> {
         Command::Keys(args) => keys::run(&args),
         Command::Decide(args) => decide::run(&args),
         Command::Approvals(args) => approvals::run(&args),
+        Command::Limits(args) => limits::run(&args),
+        Command::Kill(args) => kill::kill(&args),
+        Command::Unkill(args) => kill::unkill(&args),
         Command::Status(args) => status::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Schema(args) => schema::run(&args),

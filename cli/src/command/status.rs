@@ -4,6 +4,7 @@ use clap::Args;
 use lictor_proto::pb::{BundleStatus, GetStatusRequest, GetStatusResponse};
 use serde_json::{Value, json};
 
+use super::kill::{describe_list, pretty_list};
 use crate::args::pdp::{Pdp, PdpArgs, block_on};
 use crate::exit::{Exit, Failure};
 use crate::output::{Format, Paint, print, print_json, shown};
@@ -21,7 +22,7 @@ pub(crate) struct StatusArgs {
 /// Runs the command: exit 0 if new calls are decided, 1 if not.
 pub(crate) fn run(args: &StatusArgs) -> Result<Exit, Failure> {
     let status = block_on(async {
-        let pdp = Pdp::connect(&args.pdp.pdp, args.pdp.door.pdp_token_file.as_deref())?;
+        let pdp = Pdp::connect(&args.pdp.pdp, &args.pdp.door, None)?;
         let answer = pdp.status().get_status(GetStatusRequest {}).await;
         answer.map(tonic::Response::into_inner).map_err(|status| pdp.failure(&status))
     })?;
@@ -37,6 +38,7 @@ fn describe(status: &GetStatusResponse) -> Value {
     json!({
         "ready": status.ready, "audit_writable": status.audit_writable, "version": status.version,
         "uptime_ms": status.uptime_ms, "decisions": status.decisions, "bundles": bundles,
+        "revocations": status.revocations.iter().map(describe_list).collect::<Vec<_>>(),
     })
 }
 
@@ -69,6 +71,9 @@ fn pretty(status: &GetStatusResponse) -> String {
     }
     for bundle in &status.bundles {
         text.push_str(&pretty_bundle(bundle, paint));
+    }
+    for list in &status.revocations {
+        text.push_str(&pretty_list(list, paint));
     }
     text
 }

@@ -11,7 +11,7 @@ use super::people::People;
 use super::provider::secret;
 use super::steps::{Ask, Caller, Era, Step};
 use super::tools::{LEGACY, META_VERSION, MODERN};
-use crate::args::pdp::Pdp;
+use crate::args::pdp::{DoorArgs, Pdp};
 use crate::exit::Failure;
 use crate::up::stack::Addresses;
 
@@ -57,9 +57,13 @@ impl<'a> Player<'a> {
         Ok(Self {
             http: Http::new(),
             people,
-            mcp: format!("http://{mcp}"),
-            llm: format!("http://{llm}/v1"),
-            pdp: Pdp::connect(&format!("http://{}", addresses.pdp), Some(operator_token))?,
+            mcp: mcp.to_string(),
+            llm: format!("{llm}/v1"),
+            pdp: Pdp::connect(
+                &addresses.pdp.to_string(),
+                &DoorArgs::default(),
+                Some(operator_token),
+            )?,
             approval: None,
         })
     }
@@ -179,6 +183,7 @@ impl<'a> Player<'a> {
             approve: true,
             approver_token: self.people.credential(caller).unwrap_or_default().to_owned(),
             reason: "as planned".to_owned(),
+            binding_digest: String::new(),
         };
         let mut seen = Seen::of(Effect::Allow);
         match self.pdp.approvals().resolve(request).await {

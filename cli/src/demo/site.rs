@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use axum::Router;
-use lictor_identity::config::{Audience, IdentityConfig, IssuerConfig};
+use lictor_identity::config::{IdentityConfig, IssuerConfig, KeysAt};
 use lictor_identity::files::{create_private, create_public, ensure_directory, random};
 use lictor_identity::{Purpose, keys};
 use lictor_pdp::config::{AuditConfig, PdpConfig};
@@ -167,15 +167,17 @@ fn config(root: &Path, bundle_key: PathBuf, provider: SocketAddr, tools: SocketA
         base_url: format!("http://{provider}/v1"),
         key_env: None,
         key_file: Some(root.join("provider.key")),
+        auth: None,
     };
-    let server = |id: &str| ServerConfig { id: id.to_owned(), url: format!("http://{tools}/{id}") };
+    let server = |id: &str| ServerConfig {
+        id: id.to_owned(),
+        url: format!("http://{tools}/{id}"),
+        ..ServerConfig::default()
+    };
     let issuer = IssuerConfig {
-        iss: ISSUER.to_owned(),
-        aud: Audience::One(AUDIENCE.to_owned()),
-        jwks: root.join("jwks.json"),
+        jwks: Some(KeysAt::File(root.join("jwks.json"))),
         algorithms: vec!["EdDSA".to_owned()],
-        tenant: None,
-        agent_claims: Vec::new(),
+        ..IssuerConfig::new(ISSUER, AUDIENCE)
     };
     Config {
         pdp: PdpConfig {

@@ -213,7 +213,7 @@ pub(crate) const STEPS: &[Step] = &[
     person(
         Caller::Alice,
         "alice cannot consent to her own report",
-        Expect { effect: Effect::Deny, reasons: &["approval_refused"], decided: false },
+        Expect { effect: Effect::Deny, reasons: &["approval_own_call"], decided: false },
     ),
     person(
         Caller::Bob,

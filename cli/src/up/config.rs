@@ -83,6 +83,8 @@ fn place(text: &str, at: usize) -> (usize, usize) {
 
 #[cfg(test)]
 mod tests {
+    use lictor_identity::config::KeysAt;
+
     use super::*;
 
     const WHOLE: &str = r#"
@@ -90,6 +92,10 @@ mod tests {
 listen = "127.0.0.1:7070"
 bundle = "bundle.tar.gz"
 trust_keys = ["keys/bundle.pub"]
+
+[pdp.revocations]
+file = "revocations.jws"
+trust_keys = ["keys/revocation.pub"]
 
 [audit]
 dir = "audit"
@@ -130,14 +136,27 @@ servers = [{ id = "accounting", url = "http://127.0.0.1:9000/mcp" }]
     }
 
     #[test]
+    fn the_stores_password_is_in_no_print_and_no_message() {
+        let state = |text: &str| format!("[pdp.state]\nkind = \"redis\"\nredis = {text}\n");
+        let text = state("\"redis://:open-sesame@h\"");
+        let printed = Config::parse("lictor.toml", &text).unwrap().to_toml().unwrap();
+        assert!(printed.contains("redis://:***@h") && !printed.contains("sesame"), "{printed}");
+        let text = refused(&state("{ urls = [\"redis://:open-sesame@h\"], prefx = \"x\" }"));
+        assert!(text.contains(":3:") && text.contains("`prefx`"), "{text}");
+        assert!(!text.contains("sesame"), "{text}");
+        let printed = Config::default().to_toml().unwrap();
+        assert!(printed.contains("kind = \"embedded\""), "the default is shown: {printed}");
+    }
+
+    #[test]
     fn relative_paths_are_below_the_files_folder() {
         let mut config = Config::parse("lictor.toml", WHOLE).unwrap();
         config.take_paths_from(Path::new("/srv/lictor"));
         assert_eq!(config.pdp.bundle, Path::new("/srv/lictor/bundle.tar.gz"));
         assert_eq!(config.pdp.trust_keys, [Path::new("/srv/lictor/keys/bundle.pub")]);
         assert_eq!(config.audit.dir, Path::new("/srv/lictor/audit"));
-        let jwks = config.identity.issuers.first().map(|issuer| issuer.jwks.clone()).unwrap();
-        assert_eq!(jwks, Path::new("/srv/lictor/jwks.json"));
+        let jwks = config.identity.issuers.first().and_then(|issuer| issuer.jwks.clone());
+        assert_eq!(jwks, Some(KeysAt::File("/srv/lictor/jwks.json".into())));
         let keys = config.identity.api_keys.unwrap();
         assert_eq!(keys, Path::new("/etc/lictor/api-keys.json"));
     }

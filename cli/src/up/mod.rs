@@ -43,6 +43,8 @@ pub(crate) fn run(args: &UpArgs) -> Result<Exit, Failure> {
         output::print(&config.to_toml()?)?;
         return Ok(Exit::Ok);
     }
+    lictor_identity::memory::keep_private()
+        .map_err(|error| Failure::failed(format!("core dumps cannot be turned off: {error}")))?;
     let runtime = lictor_pdp::server::runtime();
     let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
     runtime.block_on(serve(config))

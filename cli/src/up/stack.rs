@@ -1,6 +1,7 @@
 //! The decision point and its enforcement points in one process. Each listens as it
 //! does alone; only the way between them is a function call instead of gRPC.
 
+use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -38,22 +39,36 @@ pub(crate) struct Stack {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Addresses {
     /// gRPC and REST of the decision point.
-    pub(crate) pdp: SocketAddr,
+    pub(crate) pdp: Place,
     /// The enforcement point in front of providers.
-    pub(crate) pep_http: Option<SocketAddr>,
+    pub(crate) pep_http: Option<Place>,
     /// The enforcement point in front of MCP servers.
-    pub(crate) pep_mcp: Option<SocketAddr>,
+    pub(crate) pep_mcp: Option<Place>,
+}
+
+/// Where one part listens, and whether with a certificate. Shown as a URL.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    address: SocketAddr,
+    encrypted: bool,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.encrypted { "https" } else { "http" };
+        write!(f, "{scheme}://{}", self.address)
+    }
 }
 
 impl Addresses {
     /// One line for each part.
     pub(crate) fn told(&self) -> String {
-        let mut text = format!("decision point   http://{} (gRPC, REST)", self.pdp);
-        if let Some(address) = self.pep_http {
-            text.push_str(&format!("\nLLM providers    http://{address}/v1"));
+        let mut text = format!("decision point   {} (gRPC, REST)", self.pdp);
+        if let Some(place) = self.pep_http {
+            text.push_str(&format!("\nLLM providers    {place}/v1"));
         }
-        if let Some(address) = self.pep_mcp {
-            text.push_str(&format!("\nMCP servers      http://{address}/mcp/<server>"));
+        if let Some(place) = self.pep_mcp {
+            text.push_str(&format!("\nMCP servers      {place}/mcp/<server>"));
         }
         text
     }
@@ -81,7 +96,8 @@ impl Stack {
     /// What cannot start; what had started is stopped again.
     pub(crate) async fn start(config: Config) -> Result<Self, Failure> {
         // Paths are absolute or relative to the working directory by now.
-        let settings = config.identity.load();
+        let clock = lictor_pdp::clock::Clock::system();
+        let settings = config.identity.open(clock.as_fn()).await;
         let settings = settings.map_err(|error| Failure::error(&error))?;
         let shared = Shared {
             audit: config.audit.clone(),
@@ -90,11 +106,12 @@ impl Stack {
             settings,
         };
         let approver = shared.authenticator()?;
-        let clock = lictor_pdp::clock::Clock::system();
+        let encrypted = config.pdp.tls.is_some();
         let pdp = server::start(config.pdp, &config.audit, Some(approver), clock).await;
         let pdp = pdp.map_err(|error| Failure::failed(format!("decision point: {error:#}")))?;
         let (ended_tx, ended) = mpsc::unbounded_channel();
-        let addresses = Addresses { pdp: pdp.address(), pep_http: None, pep_mcp: None };
+        let place = Place { address: pdp.address(), encrypted };
+        let addresses = Addresses { pdp: place, pep_http: None, pep_mcp: None };
         let mut stack = Self { pdp, peps: Vec::new(), addresses, ended_tx, ended };
         match stack.start_peps(&shared, config.pep_http, config.pep_mcp).await {
             Ok(()) => Ok(stack),
@@ -127,7 +144,9 @@ impl Stack {
         config: lictor_pep_http::Config,
     ) -> Result<(), Failure> {
         let (listener, address) = listen(HTTP, config.listen).await?;
-        let audit = shared.log(HTTP, &shared.state_dir.join(HTTP))?;
+        let keys_dir = shared.state_dir.join(HTTP);
+        let audit = shared.log(HTTP, &keys_dir)?;
+        let ring = setup::signing_ring(&keys_dir).map_err(|error| Failure::error(&error))?;
         let parts = PepParts {
             decide: self.decide(HTTP),
             authenticator: Arc::new(shared.authenticator()?),
@@ -135,10 +154,10 @@ impl Stack {
             clock: shared.clock.clone(),
             ids: Ids::random(),
             abilities: lictor_pep_http::ABILITIES,
-            budget_ms: 0,
+            budget_ms: config.decision_budget_ms,
         };
-        let deps = lictor_pep_http::Deps { parts, durability: shared.audit.durability };
-        self.addresses.pep_http = Some(address);
+        let deps = lictor_pep_http::Deps { parts, durability: shared.audit.durability, ring };
+        self.addresses.pep_http = Some(Place { address, encrypted: config.tls.is_some() });
         self.run(HTTP, audit, |stopped| lictor_pep_http::serve(config, deps, listener, stopped));
         Ok(())
     }
@@ -152,7 +171,7 @@ impl Stack {
         let config = known_address(config, address, &shared.settings);
         let keys_dir = config.state_dir.clone().unwrap_or_else(|| shared.state_dir.join(MCP));
         let audit = shared.log(MCP, &keys_dir)?;
-        let issuer = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+        let issuer = config.public_url(address).map_err(|error| Failure::error(&error))?;
         let minter = setup::minter(&keys_dir, &issuer).map_err(|error| Failure::error(&error))?;
         let deps = lictor_pep_mcp::Deps {
             decide: self.decide(MCP),
@@ -162,7 +181,7 @@ impl Stack {
             minter: Arc::new(minter),
             clock: shared.clock.clone(),
         };
-        self.addresses.pep_mcp = Some(address);
+        self.addresses.pep_mcp = Some(Place { address, encrypted: config.tls.is_some() });
         self.run(MCP, audit, |stopped| lictor_pep_mcp::serve(config, deps, listener, stopped));
         Ok(())
     }

@@ -88,3 +88,53 @@ fn keys_that_could_not_be_meant_are_refused() {
     let key = issue(&["--agent", "bot", "--format", "json"]).code(0).json();
     assert!(key["key"].is_string() && key["agent"] == "agent:bot", "{key}");
 }
+
+#[test]
+fn an_assertion_key_is_of_either_kind_and_other_keys_are_not() {
+    let bench = Bench::new();
+    let make = ["keys", "new", "assertion", "--algorithm", "es256", "-o", "k"];
+    bench.run(&make).code(0);
+    let public = bench.run(&["keys", "public", "k/assertion.key"]).code(0);
+    assert_eq!(public.out, bench.read("k/assertion.pub"));
+    let refused = bench.run(&["keys", "new", "bundle", "--algorithm", "es256", "-o", "k"]).code(2);
+    assert!(refused.err.contains("always `eddsa`"), "{refused:?}");
+    let rotated = bench.run(&["keys", "rotate", "assertion", "-d", "k", "--format", "json"]);
+    assert_eq!(rotated.code(0).json()["keys"][1]["algorithm"], "ES256");
+}
+
+#[test]
+fn a_rotation_says_which_key_signs_from_when_and_which_is_dropped_when() {
+    let bench = Bench::new();
+    let rotate = |more: &[&str]| {
+        let mut args = vec!["keys", "rotate", "assertion", "-d", "k"];
+        args.extend(more);
+        bench.run(&args)
+    };
+    std::fs::create_dir(bench.path("k")).unwrap();
+    let nothing = rotate(&[]).code(1);
+    assert!(nothing.err.contains("there is no assertion key in `k`"), "{nothing:?}");
+    bench.run(&["keys", "new", "assertion", "-o", "k"]).code(0);
+    let soon = rotate(&["--at", "74s"]).code(1);
+    assert!(soon.err.contains("75 seconds") && soon.err.contains("--at 75s"), "{soon:?}");
+    assert!(!bench.path("k/assertion.ring").exists());
+    let told = rotate(&["--at", "1h"]).code(0);
+    let lines: Vec<&str> = told.out.lines().collect();
+    assert_eq!(lines.len(), 3, "{told:?}");
+    assert!(lines[0].starts_with("kid") && lines[0].contains("signs from"), "{told:?}");
+    assert!(lines[1].contains("signs") && lines[1].ends_with("assertion.key"), "{told:?}");
+    assert!(lines[2].contains("published") && lines[2].contains("-  "), "{told:?}");
+    let again = rotate(&[]).code(1);
+    assert!(again.err.contains("does not sign yet"), "{again:?}");
+    for entry in std::fs::read_dir(bench.path("k")).unwrap() {
+        let path = entry.unwrap().path();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        let public = path.extension().is_some_and(|extension| extension == "pub");
+        assert_eq!(mode, if public { 0o644 } else { 0o600 }, "{}", path.display());
+    }
+    let alone = rotate(&["--at-once", "--format", "json"]).code(0).json();
+    assert_eq!(alone["keys"].as_array().unwrap().len(), 1);
+    assert_eq!(alone["keys"][0]["state"], "signs");
+    assert!(alone["keys"][0]["dropped"].is_null());
+    assert!(!bench.path("k/assertion.key").exists());
+    rotate(&["--at-once", "--at", "1h"]).code(2);
+}

@@ -7,8 +7,9 @@
 //! - `releases`: build, sign, verify, inspect
 //! - `keys`: key pairs and API keys
 //! - `decide`: decisions by a bundle
-//! - `audit`: logs
+//! - `audit`: logs; `shadow`: agents in them that were not served
 //! - `demo`, `up`: everything in one process
+//! - `kill`: lists of revocations in files
 //! - `live`: a running decision point
 
 #![expect(
@@ -23,7 +24,9 @@ mod authors;
 mod decide;
 mod demo;
 mod keys;
+mod kill;
 mod live;
 mod releases;
 mod run;
+mod shadow;
 mod up;

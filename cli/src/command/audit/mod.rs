@@ -3,13 +3,14 @@
 //! # Layout
 //!
 //! - [`verify`]: every record, checkpoint and link; signed reports.
-//! - [`show`]: records as they are.
+//! - [`show`]: records as they are; [`shadow`] instead: agents that were not served.
 //! - [`session`]: one session, told from all logs; `told` writes it for people.
 //! - [`tail`]: records as they are written.
 //! - [`prove`]: one record for an outsider.
 
 mod prove;
 mod session;
+mod shadow;
 mod show;
 mod tail;
 mod told;
@@ -30,7 +31,7 @@ pub(crate) struct AuditArgs {
 enum AuditCommand {
     /// Verify logs: every record, checkpoint and link between logs. Exit 7 if anything is wrong.
     Verify(verify::VerifyArgs),
-    /// Show records.
+    /// Show records, or the agents that were seen and not served.
     Show(show::ShowArgs),
     /// Tell one session: who, for whom, which tools in order, and why.
     Session(session::SessionArgs),

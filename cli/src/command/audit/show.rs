@@ -5,6 +5,7 @@ use clap::builder::PossibleValuesParser;
 use lictor_audit::Kind;
 use lictor_audit::query::Record;
 
+use super::shadow;
 use crate::args::logs::{LogArgs, unreadable};
 use crate::exit::{Exit, Failure};
 use crate::output::{Format, Paint, print, say, shown, to_json, to_json_line};
@@ -25,10 +26,14 @@ pub(super) struct ShowArgs {
     #[arg(long, value_name = "KIND",
         value_parser = PossibleValuesParser::new(Kind::ALL.iter().map(|kind| kind.as_str())))]
     kind: Option<String>,
+    /// Instead of records, the agents that were seen and not served: unknown, inactive, or with
+    /// an issuer or credential that is not theirs.
+    #[arg(long, conflicts_with_all = ["call", "decision", "kind"])]
+    shadow_agents: bool,
     /// Put sensitive values back from the side store.
     #[arg(long)]
     reveal: bool,
-    /// `json` is one record a line.
+    /// `json` is one record, or one agent, a line.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
@@ -36,6 +41,14 @@ pub(super) struct ShowArgs {
 /// Runs the command. Nothing is verified here.
 pub(super) fn run(args: &ShowArgs) -> Result<Exit, Failure> {
     let logs = args.logs.open()?;
+    if args.shadow_agents {
+        let (text, count) = shadow::told(&logs, args.reveal, args.format)?;
+        if count == 0 {
+            say("every agent that was seen was served");
+        }
+        print(&text)?;
+        return Ok(Exit::Ok);
+    }
     let found = match (&args.call, &args.decision) {
         (Some(id), _) => logs.call(id, args.reveal),
         (None, Some(id)) => logs.decision(id, args.reveal),

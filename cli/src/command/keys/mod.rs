@@ -3,15 +3,20 @@
 //! # Layout
 //!
 //! - this file: key pairs (`new`, `public`) and dispatch.
+//! - [`rotate`]: the next key of an enforcement point's assertions.
 //! - [`store`]: the file of API keys (`issue`, `list`, `revoke`).
 
+mod rotate;
 mod store;
+
+pub(super) use store::Lock;
 
 use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
-use lictor_identity::keys::{Purpose, generate, key_id, load_signing, public_pem};
+use lictor_identity::keys::{Purpose, generate};
+use lictor_identity::{TokenAlgorithm, TokenKey, token_key};
 use serde_json::json;
 
 use crate::exit::{Exit, Failure};
@@ -30,6 +35,12 @@ enum KeysCommand {
     New(NewArgs),
     /// Print the public key of a private key file.
     Public(PublicArgs),
+    /// Let a new key take over the assertions of an enforcement point, without a gap.
+    ///
+    /// The new key is published first and signs later; the key before it stays published until
+    /// every token that it signed has expired. A running enforcement point follows within two
+    /// seconds.
+    Rotate(rotate::RotateArgs),
     /// Issue an API key; its text is printed once and stored nowhere.
     Issue(store::IssueArgs),
     /// List API keys.
@@ -43,6 +54,10 @@ struct NewArgs {
     /// What the key is for; no key serves two purposes.
     #[arg(value_parser = PossibleValuesParser::new(Purpose::ALL.map(Purpose::as_str)))]
     purpose: String,
+    /// The kind of the key; only assertions have the choice.
+    #[arg(long, value_name = "ALG", default_value = TokenAlgorithm::EdDsa.as_str(),
+        value_parser = PossibleValuesParser::new(TokenAlgorithm::ALL.map(TokenAlgorithm::as_str)))]
+    algorithm: String,
     /// The folder for the two files; nothing in it is ever overwritten.
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     output: PathBuf,
@@ -65,6 +80,7 @@ pub(crate) fn run(args: &KeysArgs) -> Result<Exit, Failure> {
     match &args.command {
         KeysCommand::New(args) => new(args),
         KeysCommand::Public(args) => public(args),
+        KeysCommand::Rotate(args) => rotate::run(args),
         KeysCommand::Issue(args) => store::issue(args),
         KeysCommand::List(args) => store::list(args),
         KeysCommand::Revoke(args) => store::revoke(args),
@@ -74,7 +90,15 @@ pub(crate) fn run(args: &KeysArgs) -> Result<Exit, Failure> {
 fn new(args: &NewArgs) -> Result<Exit, Failure> {
     let purpose = Purpose::from_name(&args.purpose)
         .ok_or_else(|| Failure::usage(format!("there is no purpose `{}`", args.purpose)))?;
-    let pair = generate(purpose).map_err(|error| Failure::error(&error))?;
+    let made = match (TokenAlgorithm::from_name(&args.algorithm), purpose) {
+        (Some(algorithm), Purpose::Assertion) => token_key::generate(algorithm),
+        (Some(TokenAlgorithm::EdDsa), _) => generate(purpose),
+        _ => {
+            let only = format!("keys for `{}` are always `eddsa`", purpose.as_str());
+            return Err(Failure::usage(only));
+        }
+    };
+    let pair = made.map_err(|error| Failure::error(&error))?;
     let (private, public) =
         pair.write_pair(&args.output).map_err(|error| Failure::error(&error))?;
     match args.format {
@@ -90,10 +114,10 @@ fn new(args: &NewArgs) -> Result<Exit, Failure> {
 }
 
 fn public(args: &PublicArgs) -> Result<Exit, Failure> {
-    let key = load_signing(&args.file).map_err(|error| Failure::error(&error))?.verifying_key();
-    let pem = public_pem(&key).map_err(|error| Failure::error(&error))?;
+    let key = TokenKey::load(&args.file).map_err(|error| Failure::error(&error))?;
+    let pem = key.public_pem().map_err(|error| Failure::error(&error))?;
     match args.format {
-        Format::Json => print_json(&json!({"kid": key_id(&key), "public_pem": pem}))?,
+        Format::Json => print_json(&json!({"kid": key.kid(), "public_pem": pem}))?,
         Format::Pretty => print(&pem)?,
     }
     Ok(Exit::Ok)

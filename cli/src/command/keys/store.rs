@@ -201,12 +201,13 @@ fn write(path: &Path, store: &ApiKeyStore) -> Result<(), Failure> {
 
 /// Held while the store is read and replaced, so that no change of another process is
 /// lost, least of all a revocation.
-struct Lock {
+pub(in crate::command) struct Lock {
     _file: File,
 }
 
 impl Lock {
-    fn take(store: &Path) -> Result<Self, Failure> {
+    /// Waits until nobody else changes `store`.
+    pub(in crate::command) fn take(store: &Path) -> Result<Self, Failure> {
         let mut name = store.as_os_str().to_owned();
         name.push(".lock");
         let path = PathBuf::from(name);
