@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fixture_server import SERVERS, ToolServer
+from identity_site import IdentitySite, honest
+from idp import Honest, Mock
 from lictor_site import REVIEW, Site
 from mock_provider import Provider
 
@@ -79,3 +81,57 @@ def strange_login() -> Ed25519PrivateKey:
 def review_key(site: Site) -> str:
     """One key of the review agent, for tests that nothing counts."""
     return site.key(REVIEW)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder of one test's own."""
+    root = Path(tempfile.mkdtemp(prefix="lictor-py-"))
+    yield root
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def certified() -> Iterator[Honest]:
+    """An honest identity provider."""
+    root = Path(tempfile.mkdtemp(prefix="lictor-idp-"))
+    provider = honest(root)
+    yield provider
+    provider.kill()
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def mock() -> Iterator[Mock]:
+    """An identity provider that says whatever it is told to."""
+    root = Path(tempfile.mkdtemp(prefix="lictor-idp-"))
+    provider = Mock(root)
+    yield provider
+    provider.kill()
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", params=["together", "apart"])
+def believer(
+    request: pytest.FixtureRequest,
+    provider: Provider,
+    tools: dict[str, ToolServer],
+    certified: Honest,
+    mock: Mock,
+) -> Iterator[IdentitySite]:
+    """Lictor that believes both identity providers, in one process and then in three."""
+    root = Path(tempfile.mkdtemp(prefix="lictor-py-"))
+    site = None
+    try:
+        site = IdentitySite(root)
+        for iss in (certified.issuer, mock.issuer):
+            site.believe(iss)
+        site.lines["pep_mcp"] = f'authorization_servers = ["{certified.issuer}"]'
+        site.start(request.param, provider.port, {name: server.port for name, server in tools.items()})
+        yield site
+        site.stop()
+        site.verify()
+    finally:
+        if site is not None:
+            site.kill()
+        shutil.rmtree(root, ignore_errors=True)

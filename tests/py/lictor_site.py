@@ -17,12 +17,13 @@ from processes import BIN, DEADLINE_S, REPOSITORY, Server, environment
 ISSUER = "https://login.example.com"
 AUDIENCE = "lictor"
 SCOPE = "e2e"
+# The bundles that are served as one.
+BUNDLES = ("expense-report", "pr-review")
 PROVIDER_KEY = "provider-key-of-the-tests"
 EXPENSE = ("alice@example.com", "expense-report-v1")
 REVIEW = ("dave@example.com", "pr-review-v1")
 # Each test takes keys of its own, because counters of `once` are kept per credential.
 KEYS_PER_AGENT = 48
-WRITERS = {"pdp": "state", "pep-http": "state/pep-http", "pep-mcp": "state/pep-mcp"}
 
 
 @dataclass(frozen=True)
@@ -37,21 +38,29 @@ class Denial:
 class Site:
     """The folder, and what runs on it; `mcp`, `llm` and `pdp` are its addresses once it runs."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, bundles: Path = REPOSITORY / "bundles", keys: int = KEYS_PER_AGENT) -> None:
+        """`bundles` is the folder of bundles that are served as one, `keys` how many API keys are issued to
+        each agent."""
         self.root = root
         self.servers: list[Server] = []
         self.denials: list[Denial] = []
         self.mcp = self.llm = self.pdp = ""
+        # The folders of logs, and who writes one, by the folder of its keys.
+        self.audits = ["audit"]
+        self.writers = {"state": "pdp", "state/pep-http": "pep-http", "state/pep-mcp": "pep-mcp"}
+        # Further lines of a section of `lictor.toml`, and further members of a server in `[pep_mcp]`.
+        self.lines: dict[str, str] = {}
+        self.members: dict[str, str] = {}
+        self.issuers = [f'{{ iss = "{ISSUER}", aud = "{AUDIENCE}", jwks = "jwks.json", algorithms = ["EdDSA"] }}']
         self.login = Ed25519PrivateKey.generate()
         public = json.loads(jwt.algorithms.OKPAlgorithm.to_jwk(self.login.public_key()))
         jwks = {"keys": [public | {"kid": "login-1", "alg": "EdDSA", "use": "sig"}]}
         (root / "jwks.json").write_text(json.dumps(jwks))
         self.private("provider.key", PROVIDER_KEY)
         self.lictor("keys", "new", "bundle", "-o", "keys")
-        bundles = sorted(str(path) for path in (REPOSITORY / "bundles").iterdir() if path.is_dir())
-        self.lictor("build", *bundles, "-o", "bundle.tar.gz")
+        self.lictor("build", *(str(bundles / name) for name in BUNDLES), "-o", "bundle.tar.gz")
         self.lictor("sign", "bundle.tar.gz", "--key", "keys/bundle.key", "--scope", SCOPE)
-        self.unused = {who: [self.issue(*who) for _ in range(KEYS_PER_AGENT)] for who in (EXPENSE, REVIEW)}
+        self.unused = {who: [self.issue(*who) for _ in range(keys)] for who in (EXPENSE, REVIEW)}
         # As good as ours in form, and in nobody's store.
         self.foreign_key = self.issue(*REVIEW, store="other-keys.json")
         for person in ("alice", "bob"):
@@ -97,12 +106,12 @@ class Site:
 
     def start_together(self, provider_port: int, tool_ports: dict[str, int]) -> None:
         """Starts everything with `lictor up`."""
-        config = self.common() + self.peps(provider_port, tool_ports, "", "")
+        config = self.common() + self.peps(provider_port, tool_ports)
         (self.root / "lictor.toml").write_text(config)
         server = self.run("lictor", "up", "-c", "lictor.toml")
-        self.mcp = server.said(r"MCP servers +(http://[0-9.:]+/mcp)/")
-        self.llm = server.said(r"LLM providers +(http://[0-9.:]+/v1)")
-        self.pdp = server.said(r"decision point +(http://[0-9.:]+)")
+        self.mcp = server.said(r"MCP servers +(https?://[0-9.:]+/mcp)/")
+        self.llm = server.said(r"LLM providers +(https?://[0-9.:]+/v1)")
+        self.pdp = server.said(r"decision point +(https?://[0-9.:]+)")
 
     def start_apart(self, provider_port: int, tool_ports: dict[str, int]) -> None:
         """Starts three processes. One enforcement point asks over TCP, the other over the Unix socket."""
@@ -114,54 +123,66 @@ class Site:
         unix = f'pdp = "{self.pdp}"\nstate_dir = "state/pep-http"'
         (self.root / "peps.toml").write_text(self.common() + self.peps(provider_port, tool_ports, unix, tcp))
         http, mcp = (self.run(name, "-c", "peps.toml") for name in ("lictor-pep-http", "lictor-pep-mcp"))
-        self.llm = f"http://{http.said(r'listening address=([0-9.:]+)')}/v1"
-        self.mcp = f"http://{mcp.said(r'listens listen=([0-9.:]+)')}/mcp"
+        self.llm = f"{self.scheme('pep_http')}://{http.said(r'listening address=([0-9.:]+)')}/v1"
+        self.mcp = f"{self.scheme('pep_mcp')}://{mcp.said(r'listens listen=([0-9.:]+)')}/mcp"
 
-    def run(self, name: str, *args: str) -> Server:
-        """Starts a program of ours, which ends with the site."""
-        server = Server(name, [str(BIN / name), *args], self.root)
+    def scheme(self, section: str) -> str:
+        """`https` where the section has a certificate."""
+        return "https" if "tls =" in self.lines.get(section, "") else "http"
+
+    def run(self, name: str, *args: str, log: str = "") -> Server:
+        """Starts a program of ours, which ends with the site; `log` is what the file is called to which it speaks."""
+        server = Server(log or name, [str(BIN / name), *args], self.root)
         self.servers.append(server)
         return server
 
-    def common(self, more: str = "") -> str:
+    def common(self, more: str = "", listen: str = "127.0.0.1:0", state: str = "state", audit: str = "audit") -> str:
         """The sections that the decision point reads, with further lines of `[pdp]`."""
         return f"""
 [audit]
-dir = "audit"
+dir = "{audit}"
 [identity]
 api_keys = "api-keys.json"
-issuers = [{{ iss = "{ISSUER}", aud = "{AUDIENCE}", jwks = "jwks.json", algorithms = ["EdDSA"] }}]
+issuers = [{", ".join(self.issuers)}]
+{self.lines.get("identity", "")}
 [pdp]
-listen = "127.0.0.1:0"
+listen = "{listen}"
 bundle = "bundle.tar.gz"
 trust_keys = ["keys/bundle.pub"]
 scope = "{SCOPE}"
-state_dir = "state"
+state_dir = "{state}"
+{self.lines.get("pdp", "")}
 {more}
 """
 
-    @staticmethod
-    def peps(provider_port: int, tool_ports: dict[str, int], http: str, mcp: str) -> str:
+    def peps(self, provider_port: int, tool_ports: dict[str, int], http: str = "", mcp: str = "") -> str:
         """The sections of both enforcement points, with further lines of each."""
-        urls = {name: f"http://127.0.0.1:{port}/mcp" for name, port in tool_ports.items()}
-        servers = ", ".join(f'{{ id = "{name}", url = "{url}" }}' for name, url in urls.items())
+
+        def server(name: str, port: int) -> str:
+            return f'{{ id = "{name}", url = "http://127.0.0.1:{port}/mcp"{self.members.get(name, "")} }}'
+
+        servers = ", ".join(server(name, port) for name, port in tool_ports.items())
         return f"""
 [pep_http]
 listen = "127.0.0.1:0"
 upstreams = [{{ id = "openai", base_url = "http://127.0.0.1:{provider_port}/v1", key_file = "provider.key" }}]
+{self.lines.get("pep_http", "")}
 {http}
 [pep_mcp]
 listen = "127.0.0.1:0"
 servers = [{servers}]
+{self.lines.get("pep_mcp", "")}
 {mcp}
 """
 
     def approve(self, approval: str, person: str, code: int = 0) -> str:
         """Approves with somebody's own credential; the command must end with `code`. What it said."""
-        door = [] if self.pdp.startswith("unix:") else ["--pdp-token-file", "state/operator.token"]
-        return self.lictor(
-            "approvals", "approve", approval, "--token", f"{person}.key", "--pdp", self.pdp, *door, code=code
-        )
+        return self.lictor("approvals", "approve", approval, "--token", f"{person}.key", *self.door(), code=code)
+
+    def door(self) -> list[str]:
+        """How a command reaches the decision point as an operator."""
+        token = [] if self.pdp.startswith("unix:") else ["--pdp-token-file", "state/operator.token"]
+        return ["--pdp", self.pdp, *token]
 
     def refused(self, told: dict, reason: str, decided: bool = True) -> None:
         """Checks what a client was told, and notes that the logs must agree in the end."""
@@ -171,8 +192,8 @@ servers = [{servers}]
 
     def records(self, *selection: str) -> list[dict]:
         """What the logs say, of one call with `--call ID`."""
-        shown = self.lictor("audit", "show", "audit", *selection, "--format", "json")
-        return [json.loads(line) for line in shown.splitlines()]
+        shown = (self.lictor("audit", "show", one, *selection, "--format", "json") for one in self.audits)
+        return [json.loads(line) for lines in shown for line in lines.splitlines()]
 
     def stop(self) -> None:
         """Ends everything in order, the decision point last."""
@@ -186,12 +207,13 @@ servers = [{servers}]
 
     def verify(self) -> None:
         """Verifies the log of each writer, and that each holds the denials that it must."""
-        keys = [arg for folder in WRITERS.values() for arg in ("--key", f"{folder}/audit.pub")]
-        told = self.lictor("audit", "verify", "audit", *keys)
-        for writer in WRITERS:
-            assert re.search(rf"^{writer}-[0-9a-f]+: ok, .* closed, trusted key$", told, re.MULTILINE), told
+        keys = [arg for folder in self.writers for arg in ("--key", f"{folder}/audit.pub")]
+        told = "".join(self.lictor("audit", "verify", one, *keys) for one in self.audits)
+        for writer in set(self.writers.values()):
+            closed = re.findall(rf"^{writer}-[0-9a-f]+: ok, .* closed, trusted key$", told, re.MULTILINE)
+            assert len(closed) == list(self.writers.values()).count(writer), told
         named = set()
-        for record in self.records():
+        for record in self.records() if self.denials else []:
             for reason in record["body"].get("reasons", []):
                 name = reason["id"] if isinstance(reason, dict) else reason
                 named.add((record["body"].get("call_id"), record["kind"], name))

@@ -12,15 +12,19 @@ TEXT = f"The deploy key is {SECRET}, keep it."
 MODELS = ["gpt-5", "gpt-5-mini", "gpt-5-nano"]
 USAGE = {"prompt_tokens": 9, "completion_tokens": 16, "total_tokens": 25}
 PIECE_CHARS = 3
+# Longest pause of a stream, seconds.
+PAUSE_MAX_S = 60
 
 
 class Provider:
     """Listens on a free port. `seen` holds every `Authorization` and body; `piece_chars` is how much of
     the text one event of a stream holds, `write_bytes` how much of a stream is written at once, where 0
-    means one event."""
+    means one event. A stream pauses after half of its writes where `pause` is set, until that event is.
+    `cut` holds the streams whose reader went away."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, dict]] = []
+        self.cut: list[dict] = []
         self.reset()
         provider = self
 
@@ -35,6 +39,7 @@ class Provider:
     def reset(self) -> None:
         """Answers in the usual pieces again."""
         self.piece_chars, self.write_bytes = PIECE_CHARS, 0
+        self.pause: threading.Event | None = None
 
     def close(self) -> None:
         """Stops listening."""
@@ -75,7 +80,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path != "/v1/chat/completions":
             self.answer(404, {"error": {"message": "no such page", "type": "invalid_request_error"}})
         elif body.get("stream"):
-            self.stream(self.owner.writes(events(body, self.owner.piece_chars)))
+            try:
+                self.stream(self.owner.writes(events(body, self.owner.piece_chars)))
+            except OSError:
+                self.owner.cut.append(body)
         else:
             self.answer(200, whole(body["model"]))
 
@@ -94,7 +102,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("content-type", "text/event-stream")
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
-        for piece in [*writes, b""]:
+        pieces, pause = [*writes, b""], self.owner.pause
+        for at, piece in enumerate(pieces):
+            if pause and at == len(pieces) // 2:
+                pause.wait(PAUSE_MAX_S)
             self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
             self.wfile.flush()
 

@@ -15,12 +15,12 @@ BIN = Path(os.environ.get("LICTOR_BIN_DIR", REPOSITORY / "target" / "ci"))
 DEADLINE_S = 60
 POLL_S = 0.02
 # Settings of whoever runs the tests must not reach the programs under test.
-CLEARED = ("LICTOR_PDP", "LICTOR_PDP_TOKEN_FILE", "LICTOR_LOG")
+CLEARED = "LICTOR_"
 
 
 def environment() -> dict[str, str]:
     """What every program is given: servers say where they listen, without colours."""
-    kept = {name: value for name, value in os.environ.items() if name not in CLEARED}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(CLEARED)}
     return kept | {"NO_COLOR": "1", "RUST_LOG": "info"}
 
 

@@ -154,7 +154,7 @@ async def test_a_manager_is_asked_and_then_it_is_done(
         told = await refusal(site, client, "create_expense_report", report, "expense.manager", CODE_ASK)
         approval = told["approval"]["id"]
         said = site.approve(approval, "alice", code=1)
-        assert "approval_refused" in said, "nobody consents to a report of their own"
+        assert "approval_own_call" in said, "nobody consents to a report of their own"
         await refusal(site, client, "create_expense_report", report, "expense.manager", CODE_ASK)
         site.approve(approval, "bob")
         other = report | {"amount": 901}

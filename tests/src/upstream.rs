@@ -168,6 +168,9 @@ async fn models(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Json<V
 async fn chat(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
     let request: Value = serde_json::from_slice(&body).unwrap_or_default();
     shared.note("chat", headers, body);
+    if request.to_string().contains(ENDLESS) {
+        return endless();
+    }
     let text = format!("The deploy key is {}, keep it.", secret());
     if request.get("stream") == Some(&json!(true)) { streamed(&text) } else { whole(&text) }
 }
@@ -182,6 +185,17 @@ fn whole(text: &str) -> Response {
         "usage": { "prompt_tokens": 9, "completion_tokens": 16, "total_tokens": 25 },
     }))
     .into_response()
+}
+
+/// A chat that says this is answered by a stream that never ends.
+pub const ENDLESS: &str = "tell me for ever";
+
+fn endless() -> Response {
+    let first =
+        "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"once\"}}]}\n\n";
+    let first = futures::stream::iter([Ok::<_, Infallible>(first)]);
+    let frames = futures::StreamExt::chain(first, futures::stream::pending());
+    ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(frames)).into_response()
 }
 
 /// Three characters an event: no piece of the secret is one that a detector knows.

@@ -113,11 +113,25 @@ impl DecisionService for Echo {
         Ok(Response::new(pb::SettleResponse {}))
     }
 
+    async fn extend(
+        &self,
+        _: Request<pb::ExtendRequest>,
+    ) -> Result<Response<pb::ExtendResponse>, Status> {
+        Ok(Response::new(pb::ExtendResponse {}))
+    }
+
     async fn exchange_checkpoint(
         &self,
         _: Request<pb::ExchangeCheckpointRequest>,
     ) -> Result<Response<pb::ExchangeCheckpointResponse>, Status> {
         Err(Status::unimplemented("the echo keeps no log"))
+    }
+
+    async fn revocations(
+        &self,
+        _: Request<pb::RevocationsRequest>,
+    ) -> Result<Response<pb::RevocationsResponse>, Status> {
+        Err(Status::unimplemented("the echo revokes nothing"))
     }
 }
 

@@ -97,6 +97,7 @@ async fn asked(decide: &dyn Decide, calls: &[Arc<Call>]) -> Vec<Value> {
         call_id: call.call_id.clone(),
         outcome,
         usage: lictor_proto::call::Usage::default(),
+        detail: lictor_proto::decide::Detail::default(),
     };
     for call in calls {
         let settled = decide.settle(settle(call, Outcome::Done)).await;

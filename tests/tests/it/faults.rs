@@ -113,8 +113,9 @@ async fn a_power_cut_leaves_logs_that_verify_and_say_what_was_lost() {
     }
     let cut = recoveries.iter().filter_map(|record| record.body["truncated_bytes"].as_u64());
     assert_eq!(cut.sum::<u64>(), TORN.len() as u64, "{recoveries:#?}");
-    let counters = all.iter().filter(|record| record.str_at("/counters") == Some("began_again"));
-    assert_eq!(counters.count(), 2, "once at each start");
+    let said =
+        |what: &str| all.iter().filter(|record| record.str_at("/counters") == Some(what)).count();
+    assert_eq!((said("began_again"), said("recovered")), (1, 1), "once at each start");
     let Rig { site, up, .. } = rig;
     assert!(up.server.terminate().await.success());
     let verified = whole(&site);

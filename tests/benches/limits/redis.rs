@@ -1,0 +1,40 @@
+//! A server of our own, on a socket in a folder that is gone afterwards.
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+pub(crate) struct Server {
+    child: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let child = Command::new("redis-server")
+            .args(["--port", "0", "--save", "", "--appendonly", "no"])
+            .args(["--unixsocket", &path("redis.sock"), "--dir", &path("")])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("`redis-server` (Debian: redis-server): {error}"));
+        for _ in 0..500 {
+            if folder.path().join("redis.sock").exists() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Self { child, folder }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("unix:{}", self.folder.path().join("redis.sock").display())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
