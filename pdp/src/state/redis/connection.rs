@@ -2,6 +2,8 @@
 //! time.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
@@ -10,7 +12,7 @@ use redis::cluster_async::ClusterConnection;
 use redis::{
     Client, Cmd, ErrorKind, FromRedisValue, RedisError, ScriptInvocation, TlsCertificates,
 };
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::script::Call;
 use crate::state::StateError;
@@ -23,6 +25,9 @@ pub const CONNECT_TIMEOUT_MS: u64 = 1_000;
 pub const CONNECT_TIMEOUT_MAX_MS: u64 = 60_000;
 /// Longest pause between two attempts to connect again, milliseconds.
 const RECONNECT_PAUSE_MAX_MS: u64 = 500;
+
+/// Failures in a row after which a cluster is connected to anew, beside what the connection tries.
+const FAILURES_BEFORE_REMAKE: u32 = 8;
 
 /// How long the store may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +57,28 @@ pub struct Connection {
 #[derive(Clone)]
 enum Server {
     Single(ConnectionManager),
-    /// Made once some node answers; from then on it finds the others and reconnects by itself.
-    Cluster(watch::Receiver<Option<ClusterConnection>>),
+    Cluster(Arc<Cluster>),
+}
+
+/// The way to a cluster.
+struct Cluster {
+    /// Made once some node answers. It finds the others and reconnects by itself; where it does
+    /// not, another takes its place.
+    made: watch::Receiver<Option<ClusterConnection>>,
+    /// Failures in a row.
+    failures: AtomicU32,
+    remake: Arc<Notify>,
+}
+
+impl Cluster {
+    fn heard(&self, answered: bool) {
+        if answered {
+            self.failures.store(0, Ordering::Relaxed);
+        } else if self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES_BEFORE_REMAKE {
+            self.failures.store(0, Ordering::Relaxed);
+            self.remake.notify_one();
+        }
+    }
 }
 
 impl fmt::Debug for Connection {
@@ -122,8 +147,10 @@ impl Connection {
             builder = builder.certs(trusting(pem));
         }
         let (made, connected) = watch::channel(None);
-        tokio::spawn(connect(builder.build()?, made));
-        Ok(Self { server: Server::Cluster(connected), patience })
+        let remake = Arc::new(Notify::new());
+        tokio::spawn(keep_connected(builder.build()?, made, Arc::clone(&remake)));
+        let cluster = Cluster { made: connected, failures: AtomicU32::new(0), remake };
+        Ok(Self { server: Server::Cluster(Arc::new(cluster)), patience })
     }
 
     /// Runs a script; one that the server has forgotten is sent again.
@@ -134,7 +161,9 @@ impl Connection {
         let answer = async {
             match self.server.clone() {
                 Server::Single(mut connection) => script.invoke_async(&mut connection).await,
-                Server::Cluster(made) => script.invoke_async(&mut connected(made).await?).await,
+                Server::Cluster(cluster) => {
+                    script.invoke_async(&mut connected(&cluster).await?).await
+                }
             }
         };
         self.bounded(answer).await
@@ -145,7 +174,7 @@ impl Connection {
         let answer = async {
             match self.server.clone() {
                 Server::Single(mut connection) => call.query(&mut connection).await,
-                Server::Cluster(made) => call.query(&mut connected(made).await?).await,
+                Server::Cluster(cluster) => call.query(&mut connected(&cluster).await?).await,
             }
         };
         self.bounded(answer).await
@@ -155,7 +184,9 @@ impl Connection {
         let answer = async {
             match self.server.clone() {
                 Server::Single(mut connection) => command.query_async(&mut connection).await,
-                Server::Cluster(made) => command.query_async(&mut connected(made).await?).await,
+                Server::Cluster(cluster) => {
+                    command.query_async(&mut connected(&cluster).await?).await
+                }
             }
         };
         self.bounded(answer).await
@@ -166,7 +197,11 @@ impl Connection {
         &self,
         answer: impl Future<Output = Result<T, RedisError>>,
     ) -> Result<T, StateError> {
-        match tokio::time::timeout(self.patience.answer, answer).await {
+        let answer = tokio::time::timeout(self.patience.answer, answer).await;
+        if let Server::Cluster(cluster) = &self.server {
+            cluster.heard(matches!(answer, Ok(Ok(_))));
+        }
+        match answer {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(StateError::Unavailable(error.category().to_owned())),
             Err(_) => {
@@ -177,8 +212,25 @@ impl Connection {
     }
 }
 
+/// Makes a connection, and another whenever one is wanted, until nobody wants the cluster any more.
+async fn keep_connected(
+    client: ClusterClient,
+    made: watch::Sender<Option<ClusterConnection>>,
+    remake: Arc<Notify>,
+) {
+    loop {
+        connect(&client, &made).await;
+        tokio::select! {
+            () = made.closed() => return,
+            () = remake.notified() => {}
+        }
+        tracing::warn!("the connection to the state store is made anew");
+        tokio::time::sleep(Duration::from_millis(RECONNECT_PAUSE_MAX_MS)).await;
+    }
+}
+
 /// Tries until a node answers, or nobody wants the cluster any more.
-async fn connect(client: ClusterClient, made: watch::Sender<Option<ClusterConnection>>) {
+async fn connect(client: &ClusterClient, made: &watch::Sender<Option<ClusterConnection>>) {
     let mut told = false;
     while !made.is_closed() {
         match client.get_async_connection().await {
@@ -197,9 +249,8 @@ async fn connect(client: ClusterClient, made: watch::Sender<Option<ClusterConnec
     }
 }
 
-async fn connected(
-    mut made: watch::Receiver<Option<ClusterConnection>>,
-) -> Result<ClusterConnection, RedisError> {
+async fn connected(cluster: &Cluster) -> Result<ClusterConnection, RedisError> {
+    let mut made = cluster.made.clone();
     let connection = made.wait_for(Option::is_some).await.ok().and_then(|made| made.clone());
     connection.ok_or_else(|| RedisError::from((ErrorKind::Io, "no node answers")))
 }
