@@ -7,8 +7,8 @@ use lictor_policy_lib::evaluate::Verdict;
 use lictor_policy_lib::limits::OnError;
 use lictor_proto::call::Phase;
 use lictor_proto::decide::Hints;
-use lictor_proto::decision::{Effect, Labels};
-use lictor_proto::facts::{Facts, SessionFacts, SessionKind, Signals};
+use lictor_proto::decision::Effect;
+use lictor_proto::facts::Facts;
 
 use super::{Asked, Made, state_failure};
 use crate::state::{Snapshot, StateError};
@@ -21,7 +21,7 @@ impl Asked<'_> {
         if !down || !self.session.implicit || self.bundle.reads_state() {
             return self.lost(error);
         }
-        let (plan, verdict, facts) = self.judge(unread(), now_ms);
+        let (plan, verdict, facts) = self.judge(Snapshot::unread(), now_ms);
         match (self.call.phase, verdict.effect) {
             (Phase::Request, _) => self.commit_failed(verdict, facts, plan.hints, error),
             (_, Effect::Ask) => self.lost(error),
@@ -59,11 +59,4 @@ impl Asked<'_> {
         let state_unavailable = matches!(error, StateError::Unavailable(_));
         Made { state_unavailable, ..self.denied(state_failure(error)) }
     }
-}
-
-/// What an implicit session is before anything is known of it.
-fn unread() -> Snapshot {
-    let (kind, labels) = (SessionKind::Implicit, Labels::default());
-    let facts = SessionFacts { kind, labels, ..SessionFacts::default() };
-    Snapshot { facts, signals: Signals::default(), version: 0 }
 }
