@@ -202,7 +202,9 @@ impl Overrides {
             key: name::shown(key.as_bytes()),
         };
         // The parser stops at an empty line, so there must be none.
-        let whole = entry.data.ends_with(b"\n") && !entry.data.windows(2).any(|w| w == b"\n\n");
+        let empty_line =
+            entry.data.starts_with(b"\n") || entry.data.windows(2).any(|w| w == b"\n\n");
+        let whole = entry.data.ends_with(b"\n") && !empty_line;
         if !whole || self.records > 0 {
             return Err(refuse("malformed record"));
         }

@@ -123,9 +123,12 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Node, JsonError> {
     Scan { text }.node(raw, 1)
 }
 
-/// The value in `bytes` as a `T`, after it was found to be strict JSON.
+/// The object in `bytes` as a `T`, after it was found to be strict JSON. A derived
+/// reader would take an array for its members in order.
 pub(crate) fn from_slice<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, JsonError> {
-    parse(bytes)?;
+    if !matches!(parse(bytes)?, Node::Object(_)) {
+        return Err(JsonError::Syntax { what: "it is not an object".to_owned() });
+    }
     serde_json::from_slice(bytes).map_err(|error| syntax(&error))
 }
 

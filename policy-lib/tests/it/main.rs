@@ -1,8 +1,6 @@
 //! Integration tests of the crate, one module each.
 
 #[cfg(test)]
-mod bundle_corpus;
-#[cfg(test)]
 mod decisions;
 #[cfg(test)]
 mod delegation;

@@ -7,6 +7,7 @@
 //! - `vertical`: one tool call through everything, each part alone and all in one process
 //! - `equal`: in process and over gRPC the same decisions
 //! - `bundles`: which bundles are refused, and swapping them under load
+//! - `bundle_corpus`: ways around a verifier, through library, command and decision point
 //! - `approvals`: a call that needs a person, and the person's answer
 //! - `callers`: who is not let in
 //! - `doors`: both enforcement points in this process, with a clock that a test sets
@@ -26,6 +27,7 @@
 
 mod approvals;
 mod bodies;
+mod bundle_corpus;
 mod bundles;
 mod callers;
 mod dependency_table;

@@ -7,8 +7,8 @@
 //! - `building`: build, compose, pack
 //! - `properties`: what holds for any input
 //!
-//! The stored archives under `testdata/bundle` are run by the crate's
-//! integration tests.
+//! The stored archives under `tests/corpus/bundles` are run by the end-to-end
+//! tests: through this crate, the command and the decision point.
 
 mod archives;
 mod building;
