@@ -12,6 +12,7 @@
 //! - [`pb`]: generated protobuf code. [`wire`] is the only converter between it
 //!   and the domain types.
 //! - [`revocation`]: what was revoked, and whether a call has part in it.
+//! - [`tool`]: a server's definition of a tool: its pin, what changed in it.
 //! - [`reason`]: the ids of every refusal that Lictor itself makes.
 
 pub mod call;
@@ -22,6 +23,7 @@ pub mod facts;
 pub mod json;
 pub mod reason;
 pub mod revocation;
+pub mod tool;
 pub mod wire;
 
 /// Generated protobuf messages, clients and servers of `lictor.v1`.
@@ -41,5 +43,9 @@ pub mod pb {
 
 /// JSON Schema (2020-12) of a call as policies, cases and REST see it.
 pub const CALL_SCHEMA: &str = include_str!("../schema/call.schema.json");
+/// JSON Schema (2020-12) of the facts about a call, as policies and cases see them.
+pub const FACTS_SCHEMA: &str = include_str!("../schema/facts.schema.json");
 /// JSON Schema (2020-12) of the registry in a bundle's `data.json`.
 pub const REGISTRY_SCHEMA: &str = include_str!("../schema/registry.schema.json");
+/// JSON Schema (2020-12) of a bundle's `cases/*.yaml`.
+pub const CASES_SCHEMA: &str = include_str!("../schema/cases.schema.json");

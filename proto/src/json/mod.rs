@@ -5,6 +5,7 @@
 //! - [`node`]: the tree, with byte spans and number text.
 //! - [`scan`]: bytes to tree; everything ambiguous is refused.
 //! - [`text`]: tree to text: compact (order as received) and canonical (sorted).
+//! - [`rfc8785`]: tree to the text that other implementations hash too.
 //! - [`open`]: [`Open`], an open object such as arguments or claims.
 //!
 //! Why not a general JSON value: it keeps the last of two duplicate members and
@@ -14,6 +15,7 @@
 
 pub mod node;
 pub mod open;
+pub mod rfc8785;
 pub mod scan;
 pub mod text;
 
@@ -27,6 +29,12 @@ use sha2::{Digest as _, Sha256};
 #[must_use]
 pub fn digest(domain: &str, node: &Node) -> String {
     digest_bytes(domain, node.canonical().as_bytes())
+}
+
+/// `sha256:<hex>` over a text alone, as other implementations compute it.
+#[must_use]
+pub fn digest_text(text: &str) -> String {
+    format!("sha256:{}", hex::encode(Sha256::digest(text.as_bytes())))
 }
 
 /// `sha256:<hex>` over `domain ‖ 0x00 ‖ bytes`.

@@ -3,8 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use lictor_proto::CALL_SCHEMA;
 use lictor_proto::call::Call;
+use lictor_proto::facts::Facts;
+use lictor_proto::{CALL_SCHEMA, FACTS_SCHEMA};
 
 fn inputs() -> Vec<PathBuf> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/call");
@@ -60,5 +61,51 @@ fn the_published_schema_accepts_what_we_write_and_refuses_what_we_refuse() {
     ] {
         assert!(Call::from_json(bad.as_bytes()).is_err(), "{bad}");
         assert!(!validator.is_valid(&serde_json::from_str(bad).unwrap()), "{bad}");
+    }
+}
+
+#[test]
+fn the_published_schema_of_facts_has_every_member_and_no_other() {
+    let schema = serde_json::from_str(FACTS_SCHEMA).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let full = serde_json::json!({
+        "subject": {"attrs": {"a": 1}}, "agent": {"attrs": {}}, "delegation": [{"attrs": {}}],
+        "resource": {"attrs": {}},
+        "session": {"calls": {"a/b": 1}, "tail": ["a/b"], "pending": ["a/b"],
+            "labels": {"integrity": "trusted", "confidentiality": "secret"}, "approvals": ["x"],
+            "spend_usd_micros": 1, "kind": "implicit", "marks": ["m"]},
+        "findings": [{"detector": "d", "category": "c", "severity": "high", "score": 0.5,
+            "content": 0, "start": 0, "end": 1}],
+        "signals": {"loop": 1, "no_progress": 1, "first_use": true, "rate": 1.5},
+        "provenance": {"/a": ["user"]}, "time": {"now_ms": 1, "rfc3339": "x"},
+    });
+    for value in [serde_json::to_value(Facts::default()).unwrap(), full, serde_json::json!({})] {
+        assert!(serde_json::from_value::<Facts>(value.clone()).is_ok(), "{value}");
+        let found: Vec<String> = validator.iter_errors(&value).map(|e| e.to_string()).collect();
+        assert!(found.is_empty(), "{found:?}");
+    }
+    let known = serde_json::to_value(Facts::default()).unwrap();
+    let declared = |pointer: &str| -> Vec<String> {
+        let members = schema.pointer(pointer).unwrap().as_object().unwrap();
+        members.keys().cloned().collect()
+    };
+    let written = |pointer: &str| -> Vec<String> {
+        known.pointer(pointer).unwrap().as_object().unwrap().keys().cloned().collect()
+    };
+    for (at, pointer) in [
+        ("", "/properties"),
+        ("/session", "/properties/session/properties"),
+        ("/signals", "/properties/signals/properties"),
+        ("/time", "/properties/time/properties"),
+        ("/agent", "/$defs/attributes/properties"),
+    ] {
+        let sorted = |mut names: Vec<String>| {
+            names.sort();
+            names
+        };
+        assert_eq!(sorted(declared(pointer)), sorted(written(at)), "{at}");
+    }
+    for wrong in [serde_json::json!({"x": 1}), serde_json::json!({"session": {"kind": "new"}})] {
+        assert!(!validator.is_valid(&wrong) && serde_json::from_value::<Facts>(wrong).is_err());
     }
 }
