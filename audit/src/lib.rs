@@ -19,8 +19,8 @@
 //!
 //! Writing: [`writer`] (one thread, group commit, recovery); [`config`]: `[audit]`.
 //!
-//! Reading: [`mod@verify`] (is it whole?), [`query`] (what happened?), [`tail`] (what happens now?),
-//! [`proof`] (can I show one record to an outsider?).
+//! Reading: [`mod@verify`] (is it whole?), [`query`] (what happened?), [`stream`] (the same of logs
+//! of any length), [`tail`] (what happens now?), [`proof`] (can I show one record to an outsider?).
 
 pub mod chain;
 pub mod checkpoint;
@@ -34,6 +34,7 @@ pub mod query;
 pub mod record;
 pub mod report;
 pub mod side;
+pub mod stream;
 pub mod tail;
 pub mod verify;
 pub mod writer;

@@ -155,6 +155,10 @@ impl Logs {
         self.places.iter().map(|place| place.name.to_string()).collect()
     }
 
+    pub(crate) fn places(&self) -> &[Place] {
+        &self.places
+    }
+
     pub(crate) fn place(&self, log: &str) -> Option<&Place> {
         self.places.iter().find(|place| place.name.to_string() == log)
     }

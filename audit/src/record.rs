@@ -59,6 +59,8 @@ kinds! {
     Revocation = "revocation",
     /// What was held of a limit was given back by an operator.
     Limit = "limit",
+    /// What a bundle that only watches would have decided otherwise; that bundle was taken or refused.
+    Shadow = "shadow",
     /// A session ended.
     SessionEnd = "session_end",
     /// Records are missing here, by a configured choice.

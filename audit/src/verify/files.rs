@@ -41,6 +41,12 @@ pub enum ReadError {
     /// A checkpoint that was given is not one.
     #[error("a known checkpoint cannot be used: {0}")]
     Checkpoint(#[from] crate::note::NoteError),
+    /// A log is not what was verified a moment ago.
+    #[error("`{log}` was changed while it was read; verify the log")]
+    Changed {
+        /// Which log.
+        log: String,
+    },
     /// A line is not a record.
     #[error("`{log}`: line {line} is not a record; verify the log")]
     BadLine {
