@@ -10,7 +10,10 @@ use std::sync::Arc;
 use regorus::unstable::{BUILTINS, Expr, Ref, Source, Span};
 use regorus::{Engine, Value};
 
+use super::catalogue::{self, Status};
+use super::extra::{self, Extra};
 use super::guards::{self, Guard, Refusal};
+use super::metadata;
 
 /// What a called name is to the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,32 +28,31 @@ pub(crate) enum Known {
     Not,
 }
 
-/// Functions that would make two evaluations of one call differ, or leave the
-/// process. Some of them the engine does not even have here.
-const REFUSED: &[(&str, &str)] = &[
-    ("http.send", "policies do no I/O; put what they need into data or facts"),
-    ("io.jwt.", "tokens are verified before policy; read `input.subject.claims`"),
-    ("net.lookup_ip_addr", "policies do no I/O; put what they need into data or facts"),
-    ("opa.runtime", "policies do not see the machine they run on"),
-    ("rand.intn", "decisions must be repeatable"),
-    ("rego.metadata.", "annotations cannot be read at run time"),
-    ("test.sleep", "policies do not wait"),
-    ("time.now_ns", "decisions must be repeatable; use `input.facts.time.now_ms`"),
-    ("trace", "use `print`"),
-    ("uuid.", "decisions must be repeatable"),
-    ("__builtin_", "it is the engine's own"),
-];
+/// Functions of the engine that OPA does not have.
+const ENGINE_ONLY: &[(&str, &str)] =
+    &[("__builtin_", "it is the engine's own"), ("test.sleep", "policies do not wait")];
 
 /// What `name` is.
 pub(crate) fn lookup(name: &str) -> Known {
     if name == "print" {
         return Known::Print;
     }
-    let refused = REFUSED.iter().find(|(banned, _)| {
-        name == *banned || (banned.ends_with(['.', '_']) && name.starts_with(banned))
-    });
-    if let Some((_, why)) = refused {
-        return Known::Refused(why);
+    match catalogue::status(name) {
+        Some(Status::Present) => {}
+        Some(Status::Added) => {
+            return extra::of(name).map_or(Known::Not, |e| Known::Allowed(e.name));
+        }
+        Some(Status::Resolved) => {
+            return metadata::NAMES
+                .iter()
+                .find(|known| **known == name)
+                .map_or(Known::Not, |known| Known::Allowed(known));
+        }
+        Some(Status::Refused(why) | Status::Missing(why)) => return Known::Refused(why),
+        None => {
+            let own = ENGINE_ONLY.iter().find(|(banned, _)| name.starts_with(banned));
+            return own.map_or(Known::Not, |(_, why)| Known::Refused(why));
+        }
     }
     match BUILTINS.get_key_value(name) {
         Some((name, _)) => Known::Allowed(name),
@@ -60,12 +62,22 @@ pub(crate) fn lookup(name: &str) -> Known {
 
 /// Every name that may be called.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    BUILTINS.keys().copied().filter(|name| matches!(lookup(name), Known::Allowed(_)))
+    let known = catalogue::CATALOGUE.iter().map(|(name, _)| *name);
+    known.filter(|name| matches!(lookup(name), Known::Allowed(_)))
 }
 
 /// How many arguments a builtin takes.
 pub(crate) fn arity(name: &str) -> usize {
-    BUILTINS.get(name).map_or(0, |(_, params)| usize::from(*params))
+    match extra::of(name) {
+        Some(extra) => usize::from(extra.arity),
+        None => BUILTINS.get(name).map_or(0, |(_, params)| usize::from(*params)),
+    }
+}
+
+/// Whether one more argument may take the result. The engine asks its own list
+/// alone.
+pub(crate) fn may_take_result(name: &str) -> bool {
+    BUILTINS.contains_key(name)
 }
 
 /// Builtins that need no guard but may give no value for arguments that they do
@@ -90,7 +102,13 @@ const MAY_BE_UNDEFINED: &[&str] = &[
 #[error("`{0}` has no value for these arguments")]
 struct NoValue(&'static str);
 
-/// Puts the wrappers of the builtins in `used` into `engine`.
+/// Why a builtin of ours has no result.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}`: {1}")]
+struct Failed(&'static str, extra::Fault);
+
+/// Puts the wrappers of the builtins in `used`, and the builtins of ours among them,
+/// into `engine`.
 ///
 /// # Errors
 /// What the engine says.
@@ -98,11 +116,25 @@ pub(crate) fn install(engine: &mut Engine, used: &BTreeSet<&'static str>) -> Res
     for name in used {
         let guard = guards::of(name)
             .or_else(|| MAY_BE_UNDEFINED.contains(name).then_some(anything as Guard));
-        if let Some(guard) = guard {
-            wrap(engine, name, guard).map_err(|error| format!("builtin `{name}`: {error}"))?;
-        }
+        let installed = match (extra::of(name), guard) {
+            (Some(extra), _) => add(engine, extra),
+            (None, Some(guard)) => wrap(engine, name, guard),
+            (None, None) => Ok(()),
+        };
+        installed.map_err(|error| format!("builtin `{name}`: {error}"))?;
     }
     Ok(())
+}
+
+/// Puts a builtin of ours into the engine.
+fn add(engine: &mut Engine, extra: &'static Extra) -> Result<(), String> {
+    let called = |values: Vec<Value>| {
+        (extra.guard)(&values)?;
+        Ok((extra.call)(&values).map_err(|fault| Failed(extra.name, fault))?)
+    };
+    engine
+        .add_extension(extra.name.to_owned(), extra.arity, Box::new(called))
+        .map_err(|error| error.to_string())
 }
 
 fn anything(_: &[Value]) -> Result<(), Refusal> {
@@ -153,13 +185,19 @@ mod tests {
             "time.now_ns",
             "trace",
             "uuid.rfc4122",
-            "io.jwt.decode",
+            "io.jwt.decode_verify",
             "opa.runtime",
             "__builtin_sets.union",
+            "any",
+            "uri.parse",
+            "graphql.parse",
         ] {
             assert!(matches!(lookup(name), Known::Refused(_)), "{name}");
         }
-        assert_eq!(lookup("crypto.sha256"), Known::Not);
+        for name in ["crypto.sha256", "io.jwt.decode", "rego.metadata.rule", "uuid.parse"] {
+            assert_eq!(lookup(name), Known::Allowed(name));
+        }
+        assert_eq!(lookup("crypto.sha3"), Known::Not);
         assert_eq!(lookup("print"), Known::Print);
         assert_eq!(arity("regex.template_match"), 4);
     }

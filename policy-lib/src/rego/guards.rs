@@ -97,6 +97,8 @@ pub(crate) const BOUNDED: &[&str] = &[
     "object.subset",
     "object.union",
     "object.union_n",
+    "rego.metadata.chain",
+    "rego.metadata.rule",
     "round",
     "semver.compare",
     "semver.is_valid",
@@ -150,7 +152,7 @@ pub(crate) fn of(name: &str) -> Option<Guard> {
         "walk" => walk,
         "time.add_date" | "time.clock" | "time.date" | "time.diff" | "time.format"
         | "time.weekday" => zone,
-        _ => return None,
+        _ => return super::extra::of(name).map(|extra| extra.guard),
     })
 }
 
