@@ -1,8 +1,17 @@
 //! What the load checks say: a stable code and a place in the user's own text.
+//!
+//! # Layout
+//!
+//! - this file: [`Diagnostic`], and the known name nearest to one that is not.
+//! - [`codes`]: every code that there is, explained.
+//! - [`mark`]: how far the word at a place reaches.
 
 use std::fmt;
 
 use serde::Serialize;
+
+pub mod codes;
+pub mod mark;
 
 /// One problem in a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -13,6 +22,8 @@ pub struct Diagnostic {
     pub line: u32,
     /// Column in characters, from 1; 0 if unknown.
     pub col: u32,
+    /// Column behind the last character that is meant, on the same line; 0 if unknown.
+    pub end_col: u32,
     /// Whether the bundle is refused for it.
     pub level: Level,
     /// Stable code, `rego_parse`, `cedar_invalid`, ….
@@ -41,6 +52,7 @@ impl Diagnostic {
             file: file.to_owned(),
             line: 0,
             col: 0,
+            end_col: 0,
             level: Level::Error,
             code,
             message: message.into(),
@@ -59,6 +71,14 @@ impl Diagnostic {
     pub fn at(mut self, line: u32, col: u32) -> Self {
         self.line = line;
         self.col = col;
+        self.end_col = 0;
+        self
+    }
+
+    /// The same reaching up to a column, which is behind the last character.
+    #[must_use]
+    pub fn to(mut self, end_col: u32) -> Self {
+        self.end_col = if end_col > self.col { end_col } else { 0 };
         self
     }
 

@@ -11,6 +11,7 @@ use cedar_policy_core::validator::{
 };
 
 use crate::diagnostic::{Diagnostic, Level, suggest};
+use crate::known::Known;
 use crate::registry::Registry;
 
 use super::extra::{Extra, joined};
@@ -19,6 +20,7 @@ use super::place::File;
 use super::policy::Parsed;
 use super::reads::{Reader, Reads, children};
 use super::shape::Shape;
+use super::values;
 
 /// Policies that name their tools are validated so many at a time, against a schema
 /// of just these tools: validation takes time in policies times actions.
@@ -33,6 +35,8 @@ pub(super) struct Check<'a> {
     pub(super) extra: Option<&'a Extra>,
     /// Every server that the registry names.
     pub(super) servers: BTreeSet<&'a str>,
+    /// What the bundle has under which name, if that is to be looked at.
+    pub(super) known: Option<&'a Known<'a>>,
 }
 
 impl<'a> Check<'a> {
@@ -42,6 +46,13 @@ impl<'a> Check<'a> {
             self.unknowns(policy, diagnostics);
             self.names(policy, diagnostics);
             self.approvers(policy, diagnostics);
+            if let (Some(known), Some(file)) = (self.known, self.files.get(policy.file)) {
+                values::check(policy, file, known, diagnostics);
+            }
+        }
+        // Without its tools every call would be validated against nothing.
+        if self.is_unread("tools") || self.is_unread("servers") {
+            return;
         }
         let (of_tools, general): (Vec<_>, Vec<_>) =
             parsed.iter().partition(|policy| self.names_its_tools(&policy.checked));
@@ -167,8 +178,19 @@ impl<'a> Check<'a> {
         }
     }
 
+    fn is_unread(&self, map: &str) -> bool {
+        self.known.is_some_and(|known| known.unread.contains(map))
+    }
+
     fn is_known(&self, ty: &str, id: &str) -> bool {
         let registry = self.registry;
+        let map = match ty {
+            "Action" => "tools".to_owned(),
+            other => format!("{}s", other.to_lowercase()),
+        };
+        if self.is_unread(&map) {
+            return true;
+        }
         match ty {
             "Action" => self.shape.has_action(id),
             "Agent" => registry.agents.contains_key(id),
@@ -203,7 +225,8 @@ impl<'a> Check<'a> {
         };
         let (users, teams) = (&self.registry.users, &self.registry.teams);
         for name in &ask.approvers {
-            if users.contains_key(name) || teams.contains_key(name) {
+            let unread = self.is_unread("users") || self.is_unread("teams");
+            if unread || users.contains_key(name) || teams.contains_key(name) {
                 continue;
             }
             let known = users.keys().chain(teams.keys()).map(String::as_str);
@@ -244,7 +267,18 @@ fn complaints(file: &File<'_>, result: &ValidationResult) -> BTreeSet<Diagnostic
     let told = warnings.into_iter().filter(|warning| {
         !(has_cause && matches!(warning, ValidationWarning::ImpossiblePolicy(_)))
     });
-    found.extend(told.map(|warning| file.cedar("cedar_suspect", Level::Warning, warning)));
+    found.extend(told.map(|warning| {
+        let told = file.cedar("cedar_suspect", Level::Warning, warning);
+        if !told.help.is_empty() {
+            return told;
+        }
+        told.help(match warning {
+            ValidationWarning::InvalidActionApplication(_) => {
+                "`lictor schema cedar` shows to what each action applies"
+            }
+            _ => "remove the policy, or mend its conditions",
+        })
+    }));
     found
 }
 

@@ -1,12 +1,15 @@
-//! `data.json` -> registry, limits and schemas, with every problem and its place.
+//! `data.json` -> registry and schemas, with every problem and its place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use jsonschema::error::ValidationErrorKind;
+use lictor_proto::json::Value as Json;
+use lictor_proto::json::node::escape_token;
 use serde_json::Value;
 
 use super::ToolSchema;
+use super::salvage::salvage;
 use crate::diagnostic::{Diagnostic, suggest};
-use crate::limits::{LimitKind, LimitSpec, Window};
 use crate::registry::Registry;
 
 pub(super) fn parse<T: serde::de::DeserializeOwned>(
@@ -27,44 +30,98 @@ pub(super) fn parse<T: serde::de::DeserializeOwned>(
         .ok()
 }
 
-/// `None` if there is one and it is not a registry.
+/// What could be read of the registry.
+#[derive(Debug, Default)]
+pub(super) struct ReadRegistry {
+    pub(super) registry: Registry,
+    /// Maps that could not be read whole.
+    pub(super) unread: BTreeSet<&'static str>,
+    /// Whether it is valid, so that everything of it is here.
+    pub(super) valid: bool,
+}
+
+/// Reads the registry; what is not valid is reported, and read as far as it can be.
 pub(super) fn read_registry(
     value: &Value,
     places: &Places<'_>,
     found: &mut Vec<Diagnostic>,
-) -> Option<Registry> {
+) -> ReadRegistry {
     if value.is_null() {
-        return Some(Registry::default());
+        return ReadRegistry { valid: true, ..ReadRegistry::default() };
     }
-    let schema = serde_json::from_str::<Value>(lictor_proto::REGISTRY_SCHEMA).ok();
-    let Some(validator) = schema.and_then(|schema| jsonschema::validator_for(&schema).ok()) else {
-        found.push(Diagnostic::error(
-            "registry_invalid",
-            "data.json",
-            "the registry schema is broken",
-        ));
-        return None;
-    };
     let before = found.len();
-    for error in validator.iter_errors(value) {
-        let pointer = format!("/registry{}", error.instance_path());
-        let (line, col) = places.at(&pointer);
-        let message = format!("{pointer}: {error}");
-        found.push(Diagnostic::error("registry_invalid", "data.json", message).at(line, col));
+    match serde_json::from_str::<Value>(lictor_proto::REGISTRY_SCHEMA) {
+        Ok(schema) => match jsonschema::validator_for(&schema) {
+            Ok(validator) => {
+                for error in validator.iter_errors(value) {
+                    found.extend(registry_problems(&error, &schema, places));
+                }
+            }
+            Err(error) => found.push(broken_schema(&error)),
+        },
+        Err(error) => found.push(broken_schema(&error)),
     }
-    if found.len() > before {
-        return None;
-    }
-    match serde_json::from_value::<Registry>(value.clone()) {
-        Ok(registry) => {
-            cross_check(&registry, found);
-            Some(registry)
+    if found.len() == before {
+        match serde_json::from_value::<Registry>(value.clone()) {
+            Ok(registry) => {
+                cross_check(&registry, places, found);
+                return ReadRegistry { registry, unread: BTreeSet::new(), valid: true };
+            }
+            Err(error) => {
+                found.push(Diagnostic::error("registry_invalid", "data.json", error.to_string()));
+            }
         }
-        Err(error) => {
-            found.push(Diagnostic::error("registry_invalid", "data.json", error.to_string()));
-            None
-        }
     }
+    let (registry, unread) = salvage(value);
+    cross_check(&registry, places, found);
+    ReadRegistry { registry, unread, valid: false }
+}
+
+fn broken_schema(error: &dyn std::fmt::Display) -> Diagnostic {
+    let message = format!("the registry schema is broken: {error}");
+    Diagnostic::error("registry_invalid", "data.json", message)
+}
+
+/// One problem for each member that is not known, one for anything else.
+fn registry_problems(
+    error: &jsonschema::ValidationError<'_>,
+    schema: &Value,
+    places: &Places<'_>,
+) -> Vec<Diagnostic> {
+    let pointer = format!("/registry{}", error.instance_path());
+    let problem = |pointer: &str, message: String| {
+        let (line, col) = places.at(pointer);
+        Diagnostic::error("registry_invalid", "data.json", message).at(line, col)
+    };
+    let unexpected = match error.kind() {
+        ValidationErrorKind::AdditionalProperties { unexpected } => unexpected,
+        ValidationErrorKind::Enum { options } => {
+            let said = error.instance().as_str().unwrap_or_default();
+            let words: Vec<&str> =
+                options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            let message =
+                format!("{pointer}: {} is none of {}", error.instance(), words.join(", "));
+            let help = suggest(said, words).map(|near| format!("did you mean `{near}`?"));
+            return vec![problem(&pointer, message).help(help.unwrap_or_default())];
+        }
+        _ => return vec![problem(&pointer, format!("{pointer}: {error}"))],
+    };
+    let rule = error.schema_path().to_string();
+    let properties = rule
+        .strip_suffix("/additionalProperties")
+        .and_then(|rule| schema.pointer(&format!("{rule}/properties")).and_then(Value::as_object));
+    let known: Vec<&str> =
+        properties.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+    let one = |name: &String| {
+        let at = format!("{pointer}/{}", escape_token(name));
+        let message = format!("{pointer}: there is no `{name}` here");
+        let help = match suggest(name, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("there are {}", known.join(", ")),
+        };
+        problem(&at, message).help(help)
+    };
+    unexpected.iter().map(one).collect()
 }
 
 /// Where the values of `data.json` stand.
@@ -78,11 +135,24 @@ impl<'a> Places<'a> {
         Self { text, node: lictor_proto::json::scan(text.as_bytes()).ok() }
     }
 
-    /// Line and column, from 1, of the value at `pointer`; 0 if there is none.
+    /// Line and column, from 1, of the value at `pointer`, or of its name if it has members of its
+    /// own; 0 if there is none.
     pub(super) fn at(&self, pointer: &str) -> (u32, u32) {
-        let node = self.node.as_ref().and_then(|node| node.pointer(pointer));
-        let before = node.and_then(|node| self.text.get(..node.span.start));
-        before.map_or((0, 0), line_and_column)
+        let start = self.start(pointer);
+        start.and_then(|start| self.text.get(..start)).map_or((0, 0), line_and_column)
+    }
+
+    fn start(&self, pointer: &str) -> Option<usize> {
+        let root = self.node.as_ref()?;
+        let node = root.pointer(pointer)?;
+        if !matches!(node.value, Json::Object(_) | Json::Array(_)) {
+            return Some(node.span.start);
+        }
+        let name = pointer.rsplit_once('/').and_then(|(parent, _)| {
+            let members = root.pointer(parent)?.members();
+            members.iter().find(|member| member.value.span == node.span)
+        });
+        Some(name.map_or(node.span.start, |member| member.key_span.start))
     }
 }
 
@@ -93,24 +163,33 @@ fn line_and_column(before: &str) -> (u32, u32) {
 }
 
 /// Names inside the registry must be in the registry.
-fn cross_check(registry: &Registry, found: &mut Vec<Diagnostic>) {
-    let mut warn = |message: String, help: String| {
-        found.push(Diagnostic::warning("registry_reference", "data.json", message).help(help));
+fn cross_check(registry: &Registry, places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+    let mut warn = |pointer: &str, message: String, help: String| {
+        let (line, col) = places.at(pointer);
+        let warning = Diagnostic::warning("registry_reference", "data.json", message);
+        found.push(warning.at(line, col).help(help));
     };
     for id in registry.tools.keys() {
         let server = id.split('/').next().unwrap_or_default();
         if !registry.servers.contains_key(server) {
+            let near = suggest(server, registry.servers.keys().map(String::as_str));
+            let help = near.map(|n| format!("did you mean `{n}`?")).unwrap_or_default();
             warn(
+                &format!("/registry/tools/{}", escape_token(id)),
                 format!("tool `{id}` is of server `{server}`, which is not in the registry"),
-                String::new(),
+                help,
             );
         }
     }
     for (id, team) in &registry.teams {
-        for model in team.models.iter().filter(|m| !registry.models.contains_key(*m)) {
+        for (index, model) in team.models.iter().enumerate() {
+            if registry.models.contains_key(model) {
+                continue;
+            }
             let near = suggest(model, registry.models.keys().map(String::as_str));
             let help = near.map(|n| format!("did you mean `{n}`?")).unwrap_or_default();
             warn(
+                &format!("/registry/teams/{}/models/{index}", escape_token(id)),
                 format!("team `{id}` may use model `{model}`, which is not in the registry"),
                 help,
             );
@@ -118,45 +197,9 @@ fn cross_check(registry: &Registry, found: &mut Vec<Diagnostic>) {
     }
 }
 
-/// What `per` may be.
-const PER_HELP: &str = "use `session`, `second`, `minute`, `hour`, `day`, `week`, a number with s, m, h, d up to 366 days, or `calendar hour`, `calendar day`, `calendar week`, `calendar month` with an IANA `time_zone`";
-
-pub(super) fn check_limits(limits: &BTreeMap<String, LimitSpec>, found: &mut Vec<Diagnostic>) {
-    for (id, spec) in limits {
-        let error = |message, help: &str| {
-            Diagnostic::error("limit_invalid", "data.json", message).help(help)
-        };
-        match spec.span() {
-            None => {
-                let zone = spec.time_zone.as_deref();
-                let zone = zone.map(|zone| format!(" in `{zone}`")).unwrap_or_default();
-                let message = format!("limit `{id}`: `per` is `{}`{zone}", spec.per);
-                found.push(error(message, PER_HELP));
-            }
-            Some(span) if spec.kind == LimitKind::Rate => {
-                if !matches!(span.at(0), Window::Sliding { .. }) {
-                    let message = format!("limit `{id}`: a rate cannot be per `{}`", spec.per);
-                    found.push(error(
-                        message,
-                        "a rate needs a duration such as `1s`; a `budget` is what has a period",
-                    ));
-                }
-            }
-            Some(_) if spec.burst.is_some() => {
-                let message = format!("limit `{id}`: `burst` is for rates alone");
-                found.push(error(message, "leave `burst` out, or make it `\"kind\": \"rate\"`"));
-            }
-            Some(_) => {}
-        }
-        if spec.max == 0 {
-            let message = format!("limit `{id}`: `max` is 0, so nothing ever passes");
-            found.push(Diagnostic::warning("limit_zero", "data.json", message));
-        }
-    }
-}
-
 pub(super) fn compile_schemas(
     registry: &Registry,
+    places: &Places<'_>,
     found: &mut Vec<Diagnostic>,
 ) -> BTreeMap<String, ToolSchema> {
     let mut schemas = BTreeMap::new();
@@ -167,8 +210,10 @@ pub(super) fn compile_schemas(
             } else {
                 let message =
                     format!("tool `{id}` has no `input_schema`: every call of it is denied");
+                let (line, col) = places.at(&format!("/registry/tools/{}", escape_token(id)));
                 found.push(
                     Diagnostic::warning("schema_missing", "data.json", message)
+                        .at(line, col)
                         .help("add `input_schema`, or `\"schema\": \"any\"`"),
                 );
             }
@@ -180,7 +225,10 @@ pub(super) fn compile_schemas(
             }
             Err(error) => {
                 let message = format!("tool `{id}`: input_schema is not a JSON Schema: {error}");
-                found.push(Diagnostic::error("schema_invalid", "data.json", message));
+                let at = error.instance_path();
+                let schema = format!("/registry/tools/{}/input_schema", escape_token(id));
+                let (line, col) = places.at(&format!("{schema}{at}"));
+                found.push(Diagnostic::error("schema_invalid", "data.json", message).at(line, col));
             }
         }
     }
@@ -199,7 +247,7 @@ mod tests {
             let registry = json!({"models": {"a/b": {"provider": "a", "prices": prices}}});
             let mut found = Vec::new();
             let read = read_registry(&registry, &Places::of("{}"), &mut found);
-            (read.is_some(), found.first().map(|found| found.message.clone()).unwrap_or_default())
+            (read.valid, found.first().map(|found| found.message.clone()).unwrap_or_default())
         };
         let both = json!({"input_usd_micros_per_mtok": 1, "output_usd_micros_per_mtok": 0});
         assert!(read(both).0);

@@ -5,12 +5,20 @@
 //!
 //! - this file: [`LoadedBundle`] and the order of the checks.
 //! - [`agents`]: agents of the registry: their names, and what they hand on.
-//! - [`data`]: registry, limits and tool schemas out of `data.json`.
+//! - [`data`]: registry and tool schemas out of `data.json`, [`limits`] and [`guardrails`] of it;
+//!   [`salvage`]: what can be read of a registry that is not valid.
+//! - [`units`]: where the permits of units count.
+//! - [`sources`]: the texts as the engines take them.
 //! - [`reach`]: what policies can reach, so that a decision does no more than needed.
 
 mod agents;
 mod data;
+mod guardrails;
+mod limits;
 mod reach;
+mod salvage;
+mod sources;
+mod units;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -19,18 +27,21 @@ use lictor_proto::call::Call;
 use lictor_proto::decide::ResponseCheck;
 use lictor_proto::decision::{BundleRef, Confidentiality};
 use lictor_proto::json::Node;
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::bundle::{Kind, VerifiedBundle, kind};
 use crate::cedar::{CedarEngine, CedarSource};
 use crate::delegation::Agents;
-use crate::detect::{Config as Guardrails, Detectors};
+use crate::detect::Detectors;
+use crate::diagnostic::mark::fill_ends;
 use crate::diagnostic::{Diagnostic, Level};
 use crate::engine::{Engine, Scope};
+use crate::known::{self, Known};
 use crate::limits::LimitSpec;
 use crate::registry::{AgentParty, Registry};
 use crate::rego::{RegoEngine, RegoSource};
+
+pub(crate) use sources::Sources;
 
 /// Whether a bundle's own times deny decisions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,15 +120,6 @@ impl ToolSchema {
     }
 }
 
-/// `data.json` as the loader reads it; other members are for Rego alone.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Data {
-    registry: Value,
-    limits: BTreeMap<String, LimitSpec>,
-    guardrails: Guardrails,
-}
-
 impl LoadedBundle {
     /// Runs every load check and prepares both engines.
     ///
@@ -127,29 +129,35 @@ impl LoadedBundle {
         let mut found = Vec::new();
         let texts = texts(&verified, &mut found);
         let data_text = texts.get("data.json").map_or("{}", String::as_str);
-        let raw: Value = data::parse(data_text, &mut found).unwrap_or_default();
-        let data: Data = data::parse(data_text, &mut found).unwrap_or_default();
         let places = data::Places::of(data_text);
-        let registry = data::read_registry(&data.registry, &places, &mut found);
-        data::check_limits(&data.limits, &mut found);
-        let none = Registry::default();
-        let known = registry.as_ref().unwrap_or(&none);
-        let schemas = data::compile_schemas(known, &mut found);
-        let agents = agents::read(known, &places, verified.verified_at_ms(), &mut found);
-        let detectors = compile_detectors(&data.guardrails, &mut found);
+        let parsed: Option<Value> = data::parse(data_text, &mut found);
+        let raw = parsed.clone().unwrap_or_default();
+        let none = Value::Null;
+        let read = data::read_registry(raw.get("registry").unwrap_or(&none), &places, &mut found);
+        let limits = limits::read(&raw, &places, &mut found);
+        let (guardrails, detectors) = guardrails::read(&raw, &places, &mut found);
+        let now_ms = verified.verified_at_ms();
+        let names = Names { data: parsed.as_ref(), read: &read, detectors: detectors.as_ref() };
+        let known = names.known(now_ms);
+        let mut own = Vec::new();
+        let schemas = data::compile_schemas(&read.registry, &places, &mut own);
+        let agents = agents::read(&read.registry, &places, now_ms, &mut own);
+        // What is missing of a broken registry would be missed here again.
+        own.retain(|problem| read.valid || problem.level == Level::Error);
+        found.extend(own);
+        limits::check_names(&limits, &places, &known, &mut found);
         let scopes = scopes(&verified);
-        check_scopes(&scopes, known, &mut found);
-        // Without a registry every name in a policy would be reported as unknown.
-        let engines = registry
-            .as_ref()
-            .and_then(|registry| engines(&texts, data_text, &scopes, registry, &mut found));
-        let registry = registry.unwrap_or_default();
+        let manifest_text = texts.get(".manifest").map(String::as_str).unwrap_or_default();
+        units::check(&scopes, manifest_text, &known, &mut found);
+        let engines = engines(&texts, parsed.is_some(), &scopes, &known, &mut found);
+        fill_ends(&mut found, |file| texts.get(file).map(String::as_str));
         found.sort();
         found.dedup();
         let errors = found.iter().any(|diagnostic| diagnostic.level == Level::Error);
         let (Some(detectors), Some(engines), false) = (detectors, engines, errors) else {
             return Err(found);
         };
+        let registry = read.registry;
         let manifest = verified.manifest();
         Ok(Self {
             reference: BundleRef {
@@ -159,14 +167,14 @@ impl LoadedBundle {
                 digest: verified.digest().to_owned(),
             },
             attributes: attributes(&raw),
-            response_check: reach::response_check(&texts, &data.guardrails),
+            response_check: reach::response_check(&texts, &guardrails),
             reads_session: reach::reads_session(&texts),
             reads_signals: reach::reads_signals(&texts),
             marks_session: reach::marks_session(&texts) || raises_labels(&registry),
             tool_digests: tool_digests(&raw),
             verified,
             registry,
-            limits: data.limits,
+            limits,
             detectors,
             schemas,
             agents,
@@ -308,14 +316,6 @@ fn texts(verified: &VerifiedBundle, found: &mut Vec<Diagnostic>) -> BTreeMap<Str
     texts
 }
 
-fn compile_detectors(config: &Guardrails, found: &mut Vec<Diagnostic>) -> Option<Detectors> {
-    Detectors::compile(config)
-        .map_err(|error| {
-            found.push(Diagnostic::error("guardrails_invalid", "data.json", error.to_string()));
-        })
-        .ok()
-}
-
 fn scopes(verified: &VerifiedBundle) -> BTreeMap<String, Scope> {
     let units = verified.manifest().units.iter();
     units
@@ -328,50 +328,59 @@ fn scopes(verified: &VerifiedBundle) -> BTreeMap<String, Scope> {
         .collect()
 }
 
-fn check_scopes(
-    scopes: &BTreeMap<String, Scope>,
-    registry: &Registry,
-    found: &mut Vec<Diagnostic>,
-) {
-    for (unit, scope) in scopes {
-        let agents =
-            scope.agents.iter().flatten().map(|n| ("agent", n, registry.agents.contains_key(n)));
-        let servers =
-            scope.servers.iter().flatten().map(|n| ("server", n, registry.servers.contains_key(n)));
-        let models =
-            scope.models.iter().flatten().map(|n| ("model", n, registry.models.contains_key(n)));
-        for (what, name, known) in agents.chain(servers).chain(models) {
-            if !known && !name.ends_with('*') {
-                let message = format!(
-                    "unit `{unit}` is scoped to the {what} `{name}`, which is not in the registry"
-                );
-                found.push(Diagnostic::warning("name_unknown", ".manifest", message));
-            }
+/// What the names of a bundle are read from.
+struct Names<'a> {
+    /// `data.json`, if it can be read.
+    data: Option<&'a Value>,
+    read: &'a data::ReadRegistry,
+    detectors: Option<&'a Detectors>,
+}
+
+impl<'a> Names<'a> {
+    fn known(&self, now_ms: i64) -> Known<'a> {
+        let mut unread = self.read.unread.clone();
+        if self.data.is_none() {
+            unread.extend(known::MAPS);
+        }
+        let limits = self.data.map(|data| data.get("limits").and_then(Value::as_object));
+        let detectors = self.detectors.map(Detectors::names);
+        Known {
+            registry: &self.read.registry,
+            unread,
+            limits: limits
+                .map(|limits| limits.into_iter().flatten().map(|(id, _)| id.as_str()).collect()),
+            detectors: detectors.map(|names| (names.detectors.clone(), names.categories.clone())),
+            now_ms,
         }
     }
 }
 
 fn engines(
     texts: &BTreeMap<String, String>,
-    data: &str,
+    data_is_read: bool,
     scopes: &BTreeMap<String, Scope>,
-    registry: &Registry,
+    known: &Known<'_>,
     found: &mut Vec<Diagnostic>,
 ) -> Option<Vec<Box<dyn Engine>>> {
-    let (rego, problems) = RegoEngine::load(&RegoSource {
+    let text = |name: &str| texts.get(name).map(String::as_str);
+    let data = text("data.json").filter(|_| data_is_read).unwrap_or("{}");
+    let rego = RegoSource {
         files: of_kind(texts, |kind| matches!(kind, Kind::Rego { .. })),
         data,
         scopes,
-    });
+    };
+    let (rego, mut problems) = RegoEngine::load_checked(&rego, Some(known));
+    // Data that cannot be read may have anything.
+    problems.retain(|problem| data_is_read || problem.code != "rego_data_unknown");
     found.extend(problems);
-    let text = |name: &str| texts.get(name).map(String::as_str);
-    let (cedar, problems) = CedarEngine::load(&CedarSource {
+    let cedar = CedarSource {
         policies: of_kind(texts, |kind| matches!(kind, Kind::Cedar { .. })),
         schema: text("cedar/schema.cedarschema"),
         entities: text("cedar/entities.json"),
         scopes,
-        registry,
-    });
+        registry: known.registry,
+    };
+    let (cedar, problems) = CedarEngine::load_checked(&cedar, Some(known));
     found.extend(problems);
     Some(vec![Box::new(rego?), Box::new(cedar?)])
 }

@@ -1,5 +1,5 @@
-#: expect rego_input 7:20 the input has no `contxt`
-#: expect rego_input 8:30 the input has no `finding`
+#: expect rego_input 7:26 the input has no `contxt`
+#: expect rego_input 8:42 the input has no `finding`
 #: expect rego_data_unknown 9:20 there is no `registri`
 #: expect rego_data_unknown 10:20 package `lictor.u` has no rule `_missing`
 package lictor.u

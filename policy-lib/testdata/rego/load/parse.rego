@@ -1,4 +1,4 @@
-#: expect rego_parse 4:7 `if` keyword is required
+#: expect rego_parse 4:15 expecting expression
 package lictor.u
 
-allow { true }
+allow if 1 == }

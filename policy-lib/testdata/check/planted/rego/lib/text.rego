@@ -1,0 +1,3 @@
+package lib.text
+
+is_city(name) if upper_case(name) == name

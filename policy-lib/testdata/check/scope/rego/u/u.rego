@@ -1,0 +1,3 @@
+package lictor.u
+
+allow if input.phase == "request"
