@@ -73,6 +73,12 @@ pub struct Outcome {
     pub errors: Vec<EngineError>,
     /// What shadow rules would have said; recorded, never enforced.
     pub shadows: Vec<Shadow>,
+    /// Where shadow rules would permit: principals that none of the other policies permits. Each
+    /// of the call must be.
+    pub unpermitted: Vec<String>,
+    /// Where shadow rules would permit: policies that permit some of the principals while others
+    /// are permitted by none.
+    pub held_back: Vec<Fired>,
 }
 
 /// A policy that held.
@@ -135,6 +141,9 @@ pub struct LimitWant {
     pub policy: String,
 }
 
+/// What engines say when an evaluation runs out of time.
+const LATE: [&str; 2] = ["took longer than", "exceeded time limit"];
+
 /// Something that went wrong in an engine.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EngineError {
@@ -150,6 +159,12 @@ pub struct EngineError {
 }
 
 impl EngineError {
+    /// Whether the evaluation ran out of time, which another run of it need not.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        LATE.iter().any(|words| self.message.contains(words))
+    }
+
     /// A fatal `policy_error`.
     #[must_use]
     pub fn fatal(message: impl Into<String>, policy: impl Into<String>) -> Self {
@@ -163,14 +178,46 @@ impl EngineError {
 }
 
 /// What a shadow rule would have said.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Shadow {
-    /// `deny`, `ask`, `obligations`, `limits` or `labels`.
+    /// `allow`, `deny`, `ask`, `obligations` or `limits`.
     pub rule: String,
     /// The element's id.
     pub id: String,
     /// The place that fired.
     pub policy: String,
+    /// What the outcome would have besides, were the rule enforced.
+    pub would: Vec<Would>,
+}
+
+impl Shadow {
+    /// What one rule is known by, and sorted by.
+    #[must_use]
+    pub fn key(&self) -> (&str, &str, &str) {
+        (&self.rule, &self.id, &self.policy)
+    }
+}
+
+/// One thing that an outcome would have besides.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Would {
+    /// It would permit these principals.
+    Permit {
+        /// The policy; in phase list there is none to name.
+        fired: Option<Fired>,
+        /// Whom.
+        principals: Vec<String>,
+    },
+    /// It would forbid, and in phase list hide.
+    Deny(Denial),
+    /// A person would have to agree.
+    Ask(Ask),
+    /// It would add a duty.
+    Oblige(Duty),
+    /// The call would draw on a quota.
+    Draw(LimitWant),
+    /// It could not be evaluated, which would be fatal.
+    Fail(EngineError),
 }
 
 impl Outcome {

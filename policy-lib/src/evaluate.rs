@@ -1,7 +1,7 @@
 //! Plan and facts -> verdict: detectors, both engines, combination. The step that
 //! server, tests, dry run and replay share; nothing in it depends on who calls.
 
-use lictor_proto::call::{Call, Phase, ResourceKind};
+use lictor_proto::call::{Call, Phase, Question, ResourceKind};
 use lictor_proto::decision::{
     Confidentiality, Effect, Finding, Integrity, Labels, Obligation, ObligationKind, Reason,
 };
@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::agents::AGENT;
 use crate::combine::{Combined, Terms, Voice, combine};
-use crate::engine::{Ask, Budget, EngineError, Fired, LimitWant, Query, Shadow};
+use crate::engine::{Ask, Budget, EngineError, Fired, LimitWant, Query};
 use crate::limits::{LimitError, LimitRequest, Setting, complete};
 use crate::load::LoadedBundle;
 use crate::plan::Plan;
 use crate::registry::Source;
+use crate::shadow::{self, Shadows};
 
 /// What policy says about a call, before limits are reserved. Serializable, because a store gives
 /// it again to whoever repeats the call; what only explains it is in the record of the first answer.
@@ -44,9 +45,9 @@ pub struct Verdict {
     /// Errors of the engines, fatal or not.
     #[serde(skip)]
     pub errors: Vec<EngineError>,
-    /// What shadow rules would have said.
+    /// What shadow rules would have changed.
     #[serde(skip)]
-    pub shadows: Vec<Shadow>,
+    pub shadows: Shadows,
     /// Engines that took part.
     #[serde(skip)]
     pub engines: Vec<&'static str>,
@@ -68,7 +69,7 @@ impl Verdict {
             labels: Labels::default(),
             permits: Vec::new(),
             errors: Vec::new(),
-            shadows: Vec::new(),
+            shadows: Shadows::default(),
             engines: Vec::new(),
         }
     }
@@ -151,7 +152,7 @@ pub fn evaluate(
         facts.findings.extend(detect(bundle, call));
     }
     let query = Query { call, facts, registry: bundle.registry(), budget };
-    let voices: Vec<Voice> = bundle
+    let mut voices: Vec<Voice> = bundle
         .engines()
         .iter()
         .map(|engine| Voice {
@@ -166,7 +167,42 @@ pub fn evaluate(
         permit_from: bundle.verified().manifest().permit_from,
         approved: &facts.session.approvals,
     };
-    verdict(bundle, call, facts, combine(terms, &voices), voices)
+    let combined = combine(terms, &voices);
+    let watching = shadow::take(&mut voices);
+    // Rules that only watch see what the others said, and nothing else does see them.
+    let said = (!watching.is_empty()).then(|| voices.clone());
+    let mut verdict = verdict(bundle, call, facts, combined, voices);
+    if let Some(said) = said {
+        let judge = |voices: &[Voice]| effect_of(bundle, call, facts, terms, voices);
+        verdict.shadows = shadow::weigh(watching, said, verdict.effect, judge);
+    }
+    verdict
+}
+
+/// The effect that a verdict of these voices has.
+fn effect_of(
+    bundle: &LoadedBundle,
+    call: &Call,
+    facts: &Facts,
+    terms: Terms<'_>,
+    voices: &[Voice],
+) -> Effect {
+    let effect = combine(terms, voices).effect;
+    if effect != Effect::Allow || !wants_limits(call) {
+        return effect;
+    }
+    let wants: Vec<LimitWant> =
+        voices.iter().flat_map(|voice| &voice.outcome.limits).cloned().collect();
+    let setting = Setting { registry: bundle.registry(), now_ms: facts.time.now_ms };
+    match complete(&wants, bundle.limits(), call, setting) {
+        Ok(_) => Effect::Allow,
+        Err(_) => Effect::Deny,
+    }
+}
+
+/// Whether limits are reserved for a call that is allowed.
+fn wants_limits(call: &Call) -> bool {
+    call.phase == Phase::Request && call.asks(Question::Quota)
 }
 
 fn verdict(
@@ -196,12 +232,11 @@ fn verdict(
         verdict.permits.extend(voice.outcome.permits);
         verdict.marks.extend(voice.outcome.labels);
         verdict.errors.extend(voice.outcome.errors);
-        verdict.shadows.extend(voice.outcome.shadows);
     }
     verdict.approvals_used =
         facts.session.approvals.iter().filter(|id| asked.contains(id)).cloned().collect();
     verdict.labels = obliged_labels(verdict.labels, &verdict.obligations);
-    if verdict.effect == Effect::Allow && call.phase == Phase::Request {
+    if verdict.effect == Effect::Allow && wants_limits(call) {
         want_limits(bundle, call, facts, &wants, &mut verdict);
     }
     verdict
@@ -214,9 +249,6 @@ fn want_limits(
     wants: &[LimitWant],
     verdict: &mut Verdict,
 ) {
-    if !call.asks(lictor_proto::call::Question::Quota) {
-        return;
-    }
     let setting = Setting { registry: bundle.registry(), now_ms: facts.time.now_ms };
     match complete(wants, bundle.limits(), call, setting) {
         Ok(limits) => verdict.limits = limits,

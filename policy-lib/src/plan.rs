@@ -102,9 +102,7 @@ fn freshness(bundle: &LoadedBundle, now_ms: i64) -> Result<(), Reason> {
     if !bundle.times_enforced() {
         return Ok(());
     }
-    let manifest = bundle.verified().manifest();
-    let expired = manifest.expires_ms.is_some_and(|until| until <= now_ms);
-    if expired || manifest.not_before_ms.is_some_and(|from| now_ms < from) {
+    if bundle.verified().is_out_of_time(now_ms) {
         let message = "the policy bundle is outside its time of validity";
         return Err(Reason::new(reason::BUNDLE_EXPIRED, message));
     }

@@ -255,8 +255,12 @@ pub struct Tool {
     pub input_schema: Option<Value>,
     /// `any`: callable without a schema.
     pub schema: Option<AnySchema>,
-    /// SHA-256 of the RFC 8785 form of the whole definition.
+    /// JSON Schema of structured results, as the server declares it.
+    pub output_schema: Option<Value>,
+    /// SHA-256 of the RFC 8785 form of the server's whole definition.
     pub pin: String,
+    /// What else the server's definition says, as it was pinned. Nothing is decided by it.
+    pub declared: Map<String, Value>,
     /// What it does to the world.
     pub annotations: Annotations,
     /// Anything the author wants policies to see.

@@ -3,7 +3,7 @@
 use tar::{EntryType, Header, PaxExtensions};
 
 use super::error::ArchiveError;
-use super::files::{Collector, Files};
+use super::files::{AnyFiles, Collector, Files};
 use super::gzip;
 use super::limits::Limits;
 use super::name;
@@ -26,9 +26,24 @@ const HARMLESS_PAX_KEYS: [&str; 7] = ["mtime", "atime", "ctime", "uid", "gid", "
 /// # Errors
 /// The first entry, limit or byte that a bundle may not have.
 pub fn read_archive(archive: &[u8], limits: &Limits) -> Result<Files, ArchiveError> {
+    collect(archive, limits, Collector::new(*limits)).map(Collector::finish)
+}
+
+/// The same of an archive whose entries may have any place.
+///
+/// # Errors
+/// The first entry, limit or byte that no archive may have.
+pub(crate) fn read_any_archive(archive: &[u8], limits: &Limits) -> Result<AnyFiles, ArchiveError> {
+    collect(archive, limits, Collector::any(*limits)).map(Collector::finish_any)
+}
+
+fn collect(
+    archive: &[u8],
+    limits: &Limits,
+    mut collector: Collector,
+) -> Result<Collector, ArchiveError> {
     let stream = gzip::gunzip(archive, limits)?;
     let mut tape = Tape { bytes: &stream, at: 0 };
-    let mut collector = Collector::new(*limits);
     let mut overrides = Overrides::default();
     let mut headers = 0_usize;
     while let Some(entry) = tape.next(limits)? {
@@ -48,7 +63,7 @@ pub fn read_archive(archive: &[u8], limits: &Limits) -> Result<Files, ArchiveErr
         return Err(ArchiveError::Truncated);
     }
     tape.finish()?;
-    Ok(collector.finish())
+    Ok(collector)
 }
 
 /// Adds a plain file, passes over a folder, refuses everything else.
@@ -56,7 +71,7 @@ fn keep(entry: &Entry<'_>, collector: &mut Collector) -> Result<(), ArchiveError
     let name = name::shown(&entry.raw_name);
     match entry.header.entry_type() {
         EntryType::Regular => collector.add(&entry.raw_name, entry.data.into()),
-        EntryType::Directory => check_folder(entry),
+        EntryType::Directory => check_folder(entry, collector),
         EntryType::Link | EntryType::Symlink => Err(ArchiveError::Link { name }),
         EntryType::Char | EntryType::Block => Err(ArchiveError::Device { name }),
         EntryType::Fifo => Err(ArchiveError::Fifo { name }),
@@ -67,13 +82,17 @@ fn keep(entry: &Entry<'_>, collector: &mut Collector) -> Result<(), ArchiveError
     }
 }
 
-fn check_folder(entry: &Entry<'_>) -> Result<(), ArchiveError> {
+fn check_folder(entry: &Entry<'_>, collector: &Collector) -> Result<(), ArchiveError> {
     let raw = entry.raw_name.as_slice();
+    // The folder that is packed itself, as `tar` writes it.
+    if collector.takes_any() && matches!(raw, b"/" | b"./") {
+        return Ok(());
+    }
     let name = name::check(raw.strip_suffix(b"/").unwrap_or(raw))?;
     if !entry.data.is_empty() {
         return Err(ArchiveError::DirectoryData { name: name.into() });
     }
-    if !name::is_known_folder(name) {
+    if !collector.takes_any() && !name::is_known_folder(name) {
         return Err(ArchiveError::ExtraFile { name: name.into() });
     }
     Ok(())

@@ -88,9 +88,14 @@ impl fmt::Debug for Files {
     }
 }
 
+/// Files by name, wherever they lie.
+pub(crate) type AnyFiles = BTreeMap<String, Arc<[u8]>>;
+
 /// Gathers files under the name rules and the limits.
 pub(crate) struct Collector {
     limits: Limits,
+    /// Whether files outside of the layout are taken too.
+    any: bool,
     total_bytes: usize,
     /// Lower-case name to the name that was added.
     folded: BTreeMap<String, String>,
@@ -99,7 +104,17 @@ pub(crate) struct Collector {
 
 impl Collector {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, total_bytes: 0, folded: BTreeMap::new(), files: Files::default() }
+        let (folded, files) = (BTreeMap::new(), Files::default());
+        Self { limits, any: false, total_bytes: 0, folded, files }
+    }
+
+    /// Takes files wherever they lie.
+    pub(crate) fn any(limits: Limits) -> Self {
+        Self { any: true, ..Self::new(limits) }
+    }
+
+    pub(crate) fn takes_any(&self) -> bool {
+        self.any
     }
 
     /// Adds one file.
@@ -114,7 +129,7 @@ impl Collector {
         if name == "patch.json" {
             return Err(ArchiveError::Delta);
         }
-        if name::kind(name).is_none() {
+        if !self.any && name::kind(name).is_none() {
             return Err(ArchiveError::ExtraFile { name: name.into() });
         }
         self.count(name, bytes.len())?;
@@ -125,6 +140,10 @@ impl Collector {
 
     pub(crate) fn finish(self) -> Files {
         self.files
+    }
+
+    pub(crate) fn finish_any(self) -> AnyFiles {
+        self.files.map
     }
 
     fn count(&mut self, name: &str, bytes: usize) -> Result<(), ArchiveError> {

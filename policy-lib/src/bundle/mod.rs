@@ -39,11 +39,13 @@ mod tests;
 mod trust;
 mod verify;
 
+pub(crate) use archive::read_any_archive;
 pub use archive::read_archive;
 pub use build::{BuildError, build};
 pub use compose::{Collision, ComposeError, Part, compose};
 pub use error::ArchiveError;
 pub use files::Files;
+pub(crate) use files::{AnyFiles, Collector};
 pub use json::JsonError;
 pub use keys::{
     KeyError, key_id, signing_key_from_pem, signing_key_to_pem, verifying_key_from_pem,

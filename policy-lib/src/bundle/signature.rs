@@ -232,6 +232,7 @@ pub(crate) struct Vouched {
     /// Sorted.
     pub(crate) kids: Vec<String>,
     pub(crate) issued_at_ms: i64,
+    pub(crate) expires_at_ms: Option<i64>,
     pub(crate) name: String,
     pub(crate) version: u64,
 }
@@ -323,8 +324,10 @@ fn conclude(
     }
     let (name, version) =
         first.map(|(name, version)| (name.clone(), version)).ok_or(SignatureError::Unsigned)?;
+    let first_end = known.values().filter_map(|claims| claims.exp).min();
     Ok(Vouched {
         issued_at_ms: issued_at.saturating_mul(MS_PER_S),
+        expires_at_ms: first_end.map(|end| end.saturating_mul(MS_PER_S)),
         kids: known.into_keys().collect(),
         name,
         version,

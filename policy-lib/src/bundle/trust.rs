@@ -125,6 +125,9 @@ pub enum Trust {
         /// When the required number of keys had signed, in Unix
         /// milliseconds; staleness counts from here.
         issued_at_ms: i64,
+        /// When the first of their signatures ends, in Unix milliseconds: from
+        /// then on the bundle would be refused.
+        expires_at_ms: Option<i64>,
     },
     /// Signatures were not asked for. For authors' commands, and servers
     /// that were told to be insecure.

@@ -169,6 +169,18 @@ impl VerifiedBundle {
         &self.trust
     }
 
+    /// Whether the bundle, or a signature that it rests on, is past its end at `now_ms`, or not
+    /// yet valid: one that would be refused now must not go on deciding.
+    pub fn is_out_of_time(&self, now_ms: i64) -> bool {
+        let ended = |end: Option<i64>| end.is_some_and(|end| end <= now_ms);
+        let signature = match &self.trust {
+            Trust::Signed { expires_at_ms, .. } => *expires_at_ms,
+            Trust::Unsigned => None,
+        };
+        let early = self.manifest.not_before_ms.is_some_and(|from| now_ms < from);
+        early || ended(self.manifest.expires_ms) || ended(signature)
+    }
+
     /// How fresh the bundle is at `now_ms`, in Unix milliseconds.
     pub fn staleness(&self, now_ms: i64) -> Staleness {
         let Some(max_s) = self.manifest.max_staleness_s else {
@@ -219,7 +231,11 @@ pub fn verify(
     check_manifest(&manifest, &files, vouched.as_ref())?;
     check_floor(&manifest, floor, now_ms)?;
     let trust = match vouched {
-        Some(vouched) => Trust::Signed { kids: vouched.kids, issued_at_ms: vouched.issued_at_ms },
+        Some(vouched) => Trust::Signed {
+            kids: vouched.kids,
+            issued_at_ms: vouched.issued_at_ms,
+            expires_at_ms: vouched.expires_at_ms,
+        },
         None => Trust::Unsigned,
     };
     Ok(VerifiedBundle { files, manifest, digest, trust, verified_at_ms })

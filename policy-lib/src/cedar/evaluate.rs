@@ -19,7 +19,7 @@ use super::policy::{Kind, Policy};
 use super::tally::{Said, Tally, size_bytes};
 
 /// What is asked about, in Cedar's names.
-struct Target<'a> {
+pub(super) struct Target<'a> {
     action: EntityUID,
     group: Option<EntityUID>,
     resource: EntityUID,
@@ -27,11 +27,11 @@ struct Target<'a> {
 }
 
 /// The context that policies see.
-struct Contexts {
+pub(super) struct Contexts {
     /// Complete, or in phase `list` complete but for the arguments.
-    known: Context,
+    pub(super) known: Context,
     /// In phase `list`, for policies that read arguments: the same with these unknown.
-    partial: Option<Context>,
+    pub(super) partial: Option<Context>,
     /// Arguments that are read and do not fit.
     misfits: Vec<String>,
 }
@@ -45,7 +45,7 @@ enum Held {
     Failed(String),
 }
 
-type Failure = Box<EngineError>;
+pub(super) type Failure = Box<EngineError>;
 
 fn failure(message: String) -> Failure {
     Box::new(EngineError::fatal(message, ""))
@@ -53,17 +53,21 @@ fn failure(message: String) -> Failure {
 
 /// Evaluates every policy that can have a say.
 pub(super) fn evaluate(engine: &CedarEngine, query: &Query<'_>) -> Outcome {
-    let evaluation = Evaluation { engine, query, started: Instant::now() };
-    evaluation.run().unwrap_or_else(|error| Outcome::failed(*error))
+    Evaluation::new(engine, query).run().unwrap_or_else(|error| Outcome::failed(*error))
 }
 
-struct Evaluation<'a> {
+/// One evaluation, step by step.
+pub(super) struct Evaluation<'a> {
     engine: &'a CedarEngine,
     query: &'a Query<'a>,
     started: Instant,
 }
 
 impl<'a> Evaluation<'a> {
+    pub(super) fn new(engine: &'a CedarEngine, query: &'a Query<'a>) -> Self {
+        Self { engine, query, started: Instant::now() }
+    }
+
     fn run(&self) -> Result<Outcome, Failure> {
         let target = self.target()?;
         let principals = self.principals()?;
@@ -85,7 +89,7 @@ impl<'a> Evaluation<'a> {
     }
 
     /// The agent, and every agent on whose behalf it acts.
-    fn principals(&self) -> Result<Vec<&'a str>, Failure> {
+    pub(super) fn principals(&self) -> Result<Vec<&'a str>, Failure> {
         let call = self.query.call;
         if call.agent.is_none() {
             return Err(failure("the call names no agent".to_owned()));
@@ -104,7 +108,8 @@ impl<'a> Evaluation<'a> {
         Ok(ids)
     }
 
-    fn target(&self) -> Result<Target<'a>, Failure> {
+    /// What is asked about.
+    pub(super) fn target(&self) -> Result<Target<'a>, Failure> {
         let call = self.query.call;
         let (names, name) = (&self.engine.names, call.action.name.as_str());
         let resource = match (&call.resource, &call.agent) {
@@ -146,7 +151,8 @@ impl<'a> Evaluation<'a> {
         known && (resource.kind != ResourceKind::Tool || self.engine.shape.has_action(&resource.id))
     }
 
-    fn contexts(&self, target: &Target<'_>) -> Result<Contexts, Failure> {
+    /// What policies see of the call.
+    pub(super) fn contexts(&self, target: &Target<'_>) -> Result<Contexts, Failure> {
         let engine = self.engine;
         let parts = engine.shape.parts(
             target.tool,
@@ -179,16 +185,7 @@ impl<'a> Evaluation<'a> {
         let mut entities = vec![&agent, &target.resource, &target.action];
         entities.extend(&target.group);
         let candidates = engine.index.candidates(&entities);
-        let evaluator = |context: &Context| {
-            let entry = |uid: &EntityUID| EntityUIDEntry::known(uid.clone(), None);
-            let context = Some(context.clone());
-            engine.store.evaluator(Request::new_unchecked(
-                entry(&agent),
-                entry(&target.action),
-                entry(&target.resource),
-                context,
-            ))
-        };
+        let evaluator = |context: &Context| self.evaluator(&agent, target, context);
         let known = evaluator(&contexts.known);
         let partial = contexts.partial.as_ref().map(evaluator);
         let actor_call = is_actor.then(|| self.call_of(principal));
@@ -210,14 +207,34 @@ impl<'a> Evaluation<'a> {
                 Held::Yes => {
                     permitted |= permits && !policy.notes.shadow;
                     tally.held.entry(number).or_default().push(principal);
+                    tally.note_shadow(number, policy, principal);
                 }
-                Held::Open => permitted |= permits && !policy.notes.shadow,
+                Held::Open => {
+                    permitted |= permits && !policy.notes.shadow;
+                    tally.note_shadow(number, policy, principal);
+                }
                 Held::Failed(why) => {
                     tally.failed.insert(number, why);
                 }
             }
         }
         Ok(permitted)
+    }
+
+    /// Evaluates for one principal.
+    pub(super) fn evaluator(
+        &self,
+        agent: &EntityUID,
+        target: &Target<'_>,
+        context: &Context,
+    ) -> Evaluator<'a> {
+        let entry = |uid: &EntityUID| EntityUIDEntry::known(uid.clone(), None);
+        self.engine.store.evaluator(Request::new_unchecked(
+            entry(agent),
+            entry(&target.action),
+            entry(&target.resource),
+            Some(context.clone()),
+        ))
     }
 
     /// The call as if this actor made it itself, for the scopes of units.

@@ -12,6 +12,7 @@ use lictor_proto::json::{Value as Json, scan};
 use crate::diagnostic::{Diagnostic, Level};
 
 use super::names::{NAMESPACE, REGISTRY_TYPES};
+use super::nesting;
 use super::place::File;
 use super::shape::is_taken;
 
@@ -20,6 +21,10 @@ pub(super) type Extra = Fragment<RawName>;
 
 /// Reads `cedar/schema.cedarschema`; `None` if it is refused.
 pub(super) fn read_schema(file: &File<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<Extra> {
+    if let Some(problem) = nesting::refuse(file, "cedar_schema") {
+        diagnostics.push(problem);
+        return None;
+    }
     let extensions = Extensions::all_available();
     let fragment = match Fragment::from_cedarschema_str(file.text, extensions) {
         Ok((fragment, _)) => fragment,

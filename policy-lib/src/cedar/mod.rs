@@ -2,12 +2,17 @@
 //!
 //! # Layout, in the order that data flows
 //!
-//! At load: [`policy`] parses the files, with [`annotations`] and [`place`];
+//! At load: [`nesting`] bounds texts; [`policy`] parses them, with [`annotations`] and [`place`];
 //! [`shape`] makes schema text and entities of the registry, by the [`names`] of
-//! types and actions; [`extra`] reads what the bundle adds; [`check`] validates.
+//! types and actions; [`extra`] reads what the bundle adds; [`check`] validates, and
+//! [`values`] looks at what policies compare context members with.
 //! Per call: [`shape`] builds `context`, as far as [`reads`] says that policies
 //! read it; [`index`] finds the policies that can have a say; [`store`] lends the
 //! entities; [`mod@evaluate`] asks; [`tally`] gathers.
+//!
+//! Beside these, `clauses` are what coverage and explanations look at, `told` is what
+//! is explained, [`meaning`] says what a text means, for whoever rewrites it, and `outline`
+//! what single policies say, for whoever compares bundles.
 //!
 //! Cedar skips a policy that errs, also a `forbid`. Here every policy is evaluated
 //! on its own, and a `forbid` that errs is a fatal error.
@@ -15,9 +20,11 @@
 use std::collections::BTreeMap;
 
 use cedar_policy_core::ast::{Entity, EntityUID};
+use lictor_proto::call::ResourceKind;
 
 use crate::diagnostic::{Diagnostic, Level};
 use crate::engine::{Engine, Outcome, Query, Scope};
+use crate::known::Known;
 use crate::registry::Registry;
 
 use check::Check;
@@ -32,10 +39,14 @@ use store::Store;
 
 mod annotations;
 mod check;
+pub(crate) mod clauses;
 mod evaluate;
 mod extra;
 mod index;
+pub mod meaning;
 mod names;
+mod nesting;
+pub(crate) mod outline;
 mod place;
 mod policy;
 mod reads;
@@ -44,6 +55,8 @@ mod store;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod told;
+mod values;
 
 /// Path of a bundle's own schema.
 const SCHEMA_PATH: &str = "cedar/schema.cedarschema";
@@ -84,8 +97,18 @@ impl CedarEngine {
     /// is missing exactly if any diagnostic is an error.
     #[must_use]
     pub fn load(source: &CedarSource<'_>) -> (Option<Self>, Vec<Diagnostic>) {
+        Self::load_checked(source, None)
+    }
+
+    /// The same where it is `known` what of the registry could not be read, and with warnings
+    /// about values that context members can never be.
+    #[must_use]
+    pub(crate) fn load_checked(
+        source: &CedarSource<'_>,
+        known: Option<&Known<'_>>,
+    ) -> (Option<Self>, Vec<Diagnostic>) {
         let mut diagnostics = Vec::new();
-        let engine = Self::load_into(source, &mut diagnostics);
+        let engine = Self::load_into(source, known, &mut diagnostics);
         diagnostics.sort();
         diagnostics.dedup();
         let refused = diagnostics.iter().any(|found| found.level == Level::Error);
@@ -98,7 +121,21 @@ impl CedarEngine {
         Shape::of(registry).schema_text()
     }
 
-    fn load_into(source: &CedarSource<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<Self> {
+    /// What the schema lacks, since Cedar cannot type it: where, and the pointers there.
+    #[must_use]
+    pub fn left_out(registry: &Registry) -> Vec<(String, Vec<String>)> {
+        let shape = Shape::of(registry);
+        let tools = shape.left_out();
+        let tools = tools.map(|(id, pointers)| (format!("arguments of `{id}`"), pointers.to_vec()));
+        let attributes = shape.attributes_left_out().into_iter();
+        tools.chain(attributes.map(|(place, pointers)| (place.to_owned(), pointers))).collect()
+    }
+
+    fn load_into(
+        source: &CedarSource<'_>,
+        known: Option<&Known<'_>>,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Option<Self> {
         let files: Vec<File<'_>> =
             source.policies.iter().map(|(path, text)| File::new(path, text)).collect();
         let parsed = policy::parse(&files, source.scopes, diagnostics);
@@ -118,6 +155,7 @@ impl CedarEngine {
             shape: &shape,
             extra: extra.as_ref(),
             servers: shape::server_ids(registry),
+            known,
         };
         if !parsed.is_empty() {
             check.run(&parsed, diagnostics);
@@ -141,7 +179,8 @@ impl Engine for CedarEngine {
     }
 
     fn has_policies(&self) -> bool {
-        !self.policies.is_empty()
+        // Policies that only watch must not make an engine take part.
+        self.policies.iter().any(|policy| !policy.notes.shadow)
     }
 
     fn evaluate(&self, query: &Query<'_>) -> Outcome {
@@ -150,6 +189,11 @@ impl Engine for CedarEngine {
         }
         evaluate::evaluate(self, query)
     }
+}
+
+/// Every action that is no tool's, with what it can be done to.
+pub(crate) fn protocol_actions() -> impl Iterator<Item = (&'static str, &'static [ResourceKind])> {
+    names::ACTIONS.iter().map(|row| (row.name, row.resources))
 }
 
 /// A tool's id is its action, which must not be that of something else.

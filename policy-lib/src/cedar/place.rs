@@ -65,13 +65,22 @@ impl<'a> File<'a> {
     ) -> Diagnostic {
         let label = cedar.labels().and_then(|mut labels| labels.next());
         let (line, col) = label.as_ref().map_or((0, 0), |label| self.line_col(label.offset()));
+        let end_col = label.as_ref().map_or(0, |label| self.end_col(label.offset(), label.len()));
         let hints = [
             label.as_ref().and_then(|label| label.label()).map(str::to_owned),
             cedar.help().map(|help| help.to_string()),
         ];
         let help = hints.into_iter().flatten().collect::<Vec<_>>().join("; ");
         let message = cedar.to_string();
-        Diagnostic { level, ..Diagnostic::error(code, self.path, message) }.at(line, col).help(help)
+        let diagnostic = Diagnostic { level, ..Diagnostic::error(code, self.path, message) };
+        diagnostic.at(line, col).to(end_col).help(help)
+    }
+
+    /// The column behind so many bytes, at most at the end of their first line; 0 if there are none.
+    fn end_col(&self, offset: usize, length: usize) -> u32 {
+        let said = self.text.get(offset..offset.saturating_add(length)).unwrap_or_default();
+        let said = said.lines().next().unwrap_or_default();
+        if said.is_empty() { 0 } else { self.line_col(offset + said.len()).1 }
     }
 }
 

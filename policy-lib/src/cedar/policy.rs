@@ -9,6 +9,7 @@ use crate::diagnostic::{Diagnostic, Level};
 use crate::engine::Scope;
 
 use super::annotations::{self, Notes};
+use super::nesting;
 use super::place::File;
 use super::reads::{Reader, Reads, reads_member};
 
@@ -112,6 +113,10 @@ fn unit_of(path: &str) -> &str {
 
 /// The policies of one file in the order written; templates are refused.
 fn templates(file: &File<'_>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Template> {
+    if let Some(problem) = nesting::refuse(file, "cedar_parse") {
+        diagnostics.push(problem);
+        return Vec::new();
+    }
     let set = match parse_policyset(file.text) {
         Ok(set) => set,
         Err(errors) => {

@@ -6,7 +6,7 @@ use lictor_proto::call::{Call, Phase};
 use lictor_proto::decision::Reason;
 use lictor_proto::reason::{ARGS_UNREPRESENTABLE, POLICY_ERROR};
 
-use crate::engine::{Ask, Denial, Duty, EngineError, Fired, Outcome, Shadow};
+use crate::engine::{Ask, Denial, Duty, EngineError, Fired, Outcome, Shadow, Would};
 
 use super::policy::{Kind, Policy};
 
@@ -21,6 +21,17 @@ pub(super) struct Tally<'a> {
     pub(super) unpermitted: Vec<&'a str>,
     /// Policies that can hold for any of the principals.
     pub(super) candidates: BTreeSet<usize>,
+    /// Shadow permits, with the principals that they would permit.
+    pub(super) would_permit: BTreeMap<usize, Vec<&'a str>>,
+}
+
+impl<'a> Tally<'a> {
+    /// Notes whom a shadow permit would permit.
+    pub(super) fn note_shadow(&mut self, number: usize, policy: &Policy, principal: &'a str) {
+        if policy.notes.shadow && policy.kind == Kind::Permit {
+            self.would_permit.entry(number).or_default().push(principal);
+        }
+    }
 }
 
 /// A tally with what it is about.
@@ -42,7 +53,6 @@ impl Said<'_> {
                 continue;
             };
             if policy.notes.shadow {
-                add_shadows(policy, &mut outcome);
                 continue;
             }
             match policy.kind {
@@ -61,8 +71,78 @@ impl Said<'_> {
         self.add_errors(misfits, &mut outcome);
         let hidden = !outcome.denies.is_empty() || outcome.errors.iter().any(|error| error.fatal);
         outcome.listed = listing && all_permitted && !hidden;
+        if !tally.would_permit.is_empty() {
+            self.add_held_back(&mut outcome);
+        }
+        self.add_shadows(misfits, &mut outcome);
         sort(&mut outcome);
         outcome
+    }
+
+    /// What permits lack that shadow permits may give.
+    fn add_held_back(&self, outcome: &mut Outcome) {
+        let unpermitted = &self.tally.unpermitted;
+        outcome.unpermitted = unpermitted.iter().map(|&name| name.to_owned()).collect();
+        if unpermitted.is_empty() || self.call.phase == Phase::List {
+            return;
+        }
+        let held = self.tally.held.keys().filter_map(|number| self.policies.get(*number));
+        let permits = held.filter(|policy| policy.kind == Kind::Permit && !policy.notes.shadow);
+        outcome.held_back = permits.map(fired).collect();
+    }
+
+    /// What shadow policies would say; one that does not hold may fail, or read what does not fit.
+    fn add_shadows(&self, misfits: &[String], outcome: &mut Outcome) {
+        let shadows = self.tally.candidates.iter().filter_map(|number| {
+            self.policies.get(*number).filter(|p| p.notes.shadow).map(|p| (*number, p))
+        });
+        for (number, policy) in shadows {
+            let mut would = self.would(number, policy);
+            let misread = misfits.iter().find(|pointer| policy.reads_argument(pointer));
+            would.extend(misread.map(|pointer| Would::Fail(unrepresentable(pointer, policy))));
+            let holds = self.tally.held.contains_key(&number);
+            if !holds && would.is_empty() {
+                continue;
+            }
+            let rule = match policy.kind {
+                Kind::Permit => "allow",
+                Kind::Forbid => "deny",
+                Kind::Ask => "ask",
+            };
+            outcome.shadows.push(shadow(rule, &policy.notes.id, policy, would));
+            if holds {
+                outcome.shadows.extend(duties(policy).map(|duty| {
+                    let id = duty.obligation.id.clone();
+                    shadow("obligations", &id, policy, vec![Would::Oblige(duty)])
+                }));
+            }
+        }
+    }
+
+    /// What the outcome would have besides, were this policy enforced.
+    fn would(&self, number: usize, policy: &Policy) -> Vec<Would> {
+        let listing = self.call.phase == Phase::List;
+        let mut would = Vec::new();
+        let failed = self.tally.failed.get(&number).filter(|_| policy.kind != Kind::Permit);
+        would.extend(failed.map(|why| Would::Fail(failure(policy, why, true))));
+        if let Some(principals) = self.tally.would_permit.get(&number) {
+            let principals = principals.iter().map(|&name| name.to_owned()).collect();
+            let fired = (!listing).then(|| fired(policy));
+            would.push(Would::Permit { fired, principals });
+        }
+        let Some(principals) = self.tally.held.get(&number) else { return would };
+        match policy.kind {
+            Kind::Permit => {}
+            Kind::Forbid => {
+                would.push(Would::Deny(Denial { reason: self.reason(policy, principals) }));
+            }
+            Kind::Ask if listing => {}
+            Kind::Ask => would.extend(self.asked(policy, principals).map(Would::Ask)),
+        }
+        if !listing {
+            would.extend(duties(policy).map(Would::Oblige));
+        }
+        would
     }
 
     fn add_errors(&self, misfits: &[String], outcome: &mut Outcome) {
@@ -71,12 +151,8 @@ impl Said<'_> {
             let Some(policy) = self.policies.get(*number) else {
                 continue;
             };
-            outcome.errors.push(EngineError {
-                fatal: policy.kind != Kind::Permit && !policy.notes.shadow,
-                id: POLICY_ERROR,
-                message: format!("the policy `{}` failed: {why}", policy.notes.id),
-                policy: policy.place.clone(),
-            });
+            let fatal = policy.kind != Kind::Permit && !policy.notes.shadow;
+            outcome.errors.push(failure(policy, why, fatal));
         }
         for pointer in misfits {
             let reader = tally
@@ -84,16 +160,7 @@ impl Said<'_> {
                 .iter()
                 .filter_map(|number| self.policies.get(*number))
                 .find(|policy| !policy.notes.shadow && policy.reads_argument(pointer));
-            if let Some(policy) = reader {
-                outcome.errors.push(EngineError {
-                    fatal: true,
-                    id: ARGS_UNREPRESENTABLE,
-                    message: format!(
-                        "the argument `{pointer}` has a value that policies cannot read exactly"
-                    ),
-                    policy: policy.place.clone(),
-                });
-            }
+            outcome.errors.extend(reader.map(|policy| unrepresentable(pointer, policy)));
         }
         if !self.call.delegation.is_empty() {
             outcome.errors.extend(tally.unpermitted.iter().map(|principal| EngineError {
@@ -143,20 +210,26 @@ fn duties(policy: &Policy) -> impl Iterator<Item = Duty> + '_ {
     })
 }
 
-fn add_shadows(policy: &Policy, outcome: &mut Outcome) {
-    let rule = match policy.kind {
-        Kind::Permit => "allow",
-        Kind::Forbid => "deny",
-        Kind::Ask => "ask",
-    };
-    let shadow = |rule: &str, id: &str| Shadow {
-        rule: rule.to_owned(),
-        id: id.to_owned(),
+fn failure(policy: &Policy, why: &str, fatal: bool) -> EngineError {
+    EngineError {
+        fatal,
+        id: POLICY_ERROR,
+        message: format!("the policy `{}` failed: {why}", policy.notes.id),
         policy: policy.place.clone(),
-    };
-    outcome.shadows.push(shadow(rule, &policy.notes.id));
-    let obligations = policy.notes.obligations.iter();
-    outcome.shadows.extend(obligations.map(|obligation| shadow("obligations", &obligation.id)));
+    }
+}
+
+fn unrepresentable(pointer: &str, policy: &Policy) -> EngineError {
+    EngineError {
+        fatal: true,
+        id: ARGS_UNREPRESENTABLE,
+        message: format!("the argument `{pointer}` has a value that policies cannot read exactly"),
+        policy: policy.place.clone(),
+    }
+}
+
+fn shadow(rule: &str, id: &str, policy: &Policy, would: Vec<Would>) -> Shadow {
+    Shadow { rule: rule.to_owned(), id: id.to_owned(), policy: policy.place.clone(), would }
 }
 
 /// The order of policies in Cedar's sets says nothing and must not show.
@@ -165,7 +238,8 @@ fn sort(outcome: &mut Outcome) {
     outcome.denies.sort();
     outcome.asks.sort();
     outcome.errors.sort();
-    outcome.shadows.sort();
+    outcome.held_back.sort();
+    crate::shadow::sort(&mut outcome.shadows);
     outcome
         .obligations
         .sort_by(|a, b| (&a.obligation.id, &a.policy).cmp(&(&b.obligation.id, &b.policy)));

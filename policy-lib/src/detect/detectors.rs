@@ -1,5 +1,6 @@
 //! The compiled detectors of one bundle.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lictor_proto::call::Origin;
@@ -36,6 +37,32 @@ pub struct Detectors {
     bidi: BuiltIn,
     tags: BuiltIn,
     selectors: BuiltIn,
+    /// What may be found.
+    names: Names,
+}
+
+/// What a bundle's detectors may find, for checks of the policies that ask for it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Names {
+    /// `family/rule` of every rule that is switched on, and the families.
+    pub(crate) detectors: BTreeSet<String>,
+    /// Categories of what they find.
+    pub(crate) categories: BTreeSet<String>,
+}
+
+impl Names {
+    fn of(known: &[Known], active: &[Active], config: &Config) -> Self {
+        let mut names = Self::default();
+        for (rule, _) in known.iter().zip(active).filter(|(_, active)| active.anywhere()) {
+            names.detectors.extend([rule.id(), rule.family.to_owned()]);
+            names.categories.insert(rule.family.to_owned());
+        }
+        for regex in &config.regexes {
+            names.detectors.insert(regex.id.clone());
+            names.categories.insert(regex.category.clone());
+        }
+        names
+    }
 }
 
 /// A rule that is no pattern: its names, and where it runs.
@@ -70,6 +97,7 @@ impl Detectors {
         };
         let (card, zero_width, bidi) = (built_in(CARD), built_in(ZERO_WIDTH), built_in(BIDI));
         let (tags, selectors) = (built_in(TAGS), built_in(SELECTORS));
+        let names = Names::of(&known, &active, config);
         let mut specs = custom_specs(&config.regexes)?;
         for (rule, active) in file.rules.into_iter().zip(active) {
             if active.anywhere() {
@@ -85,7 +113,13 @@ impl Detectors {
             bidi,
             tags,
             selectors,
+            names,
         })
+    }
+
+    /// What may be found.
+    pub(crate) fn names(&self) -> &Names {
+        &self.names
     }
 
     /// Makes the matchers' working memory, so that the first texts do not wait for it. Takes some ten

@@ -8,7 +8,7 @@ use super::elements::{ElementError, Reader, Said};
 use super::generate::Site;
 use super::names::Decision;
 use super::output::Meter;
-use crate::engine::{EngineError, Fired, Outcome, Query, Scope, Shadow};
+use crate::engine::{EngineError, Fired, Outcome, Query, Scope, Shadow, Would};
 
 /// Reads what the rules of `sites` said.
 pub(crate) fn read(
@@ -82,23 +82,40 @@ fn add(
                 }
             }
         }
-        Decision::Deny => enforce(reader.deny(head, site)?, site, &mut outcome.denies, shadows),
-        Decision::Ask => enforce(reader.ask(head, site)?, site, &mut outcome.asks, shadows),
-        Decision::Obligations => {
-            enforce(reader.obligation(head, site)?, site, &mut outcome.obligations, shadows)
+        Decision::Deny => {
+            let said = reader.deny(head, site)?;
+            enforce(said, site, &mut outcome.denies, shadows, Would::Deny);
         }
-        Decision::Limits => enforce(reader.limit(head, site)?, site, &mut outcome.limits, shadows),
+        Decision::Ask => {
+            let said = reader.ask(head, site)?;
+            enforce(said, site, &mut outcome.asks, shadows, Would::Ask);
+        }
+        Decision::Obligations => {
+            let said = reader.obligation(head, site)?;
+            enforce(said, site, &mut outcome.obligations, shadows, Would::Oblige);
+        }
+        Decision::Limits => {
+            let said = reader.limit(head, site)?;
+            enforce(said, site, &mut outcome.limits, shadows, Would::Draw);
+        }
         Decision::Labels => outcome.labels.push(reader.label(head)?),
     }
     Ok(())
 }
 
-fn enforce<T>(said: Said<T>, site: &Site, enforced: &mut Vec<T>, shadows: &mut Vec<Shadow>) {
+fn enforce<T>(
+    said: Said<T>,
+    site: &Site,
+    enforced: &mut Vec<T>,
+    shadows: &mut Vec<Shadow>,
+    would: impl FnOnce(T) -> Would,
+) {
     if said.shadow {
         shadows.push(Shadow {
             rule: site.decision.name().to_owned(),
             id: said.id,
             policy: site.policy.clone(),
+            would: vec![would(said.what)],
         });
     } else {
         enforced.push(said.what);
@@ -128,8 +145,7 @@ fn sort(outcome: &mut Outcome) {
     outcome.limits.dedup();
     outcome.labels.sort();
     outcome.labels.dedup();
-    outcome.shadows.sort();
-    outcome.shadows.dedup();
+    crate::shadow::sort(&mut outcome.shadows);
     outcome.errors.sort();
     outcome.errors.dedup();
 }

@@ -12,7 +12,7 @@ use super::names::data_path;
 use super::place::{Place, engine_message};
 use super::run;
 use super::source::Policy;
-use super::walk::{Node, walk_rule};
+use super::walk::{Node, Part, flatten, head_refr, walk_rule};
 use crate::diagnostic::Diagnostic;
 
 /// Evaluates every rule that cannot depend on the input.
@@ -32,7 +32,12 @@ pub(crate) fn check(
         if open.contains(&number) {
             continue;
         }
-        let parts: Vec<String> = named.path.iter().map(|part| (*part).to_owned()).collect();
+        // The engine knows a rule by all that is fixed of its head.
+        let mut parts = policy.package.clone();
+        for part in flatten(head_refr(rule)).map(|(_, parts)| parts).into_iter().flatten() {
+            let Part::Name(name) = part else { break };
+            parts.push(name.to_owned());
+        }
         if let Err(text) = run::rule(&mut engine.clone(), &data_path(&parts), run::LOAD_TIME) {
             let place =
                 Place::find(&text).map(|place| generated.original(place)).unwrap_or_else(|| {

@@ -7,73 +7,11 @@ use lictor_proto::json::Node as Json;
 use regorus::unstable::Expr;
 
 use super::functions::{absolute, import_target};
+use super::lint::{has_other_input, member_span};
+use super::members::unknown_member;
 use super::source::Policy;
 use super::walk::{Node, Part, flatten, head_name, walk_rule};
 use crate::diagnostic::{Diagnostic, suggest};
-
-/// The members of a call and its facts that have members of their own; a `*`
-/// stands for any element.
-const INPUT: &[(&str, &[&str])] = &[
-    (
-        "",
-        &[
-            "call_id",
-            "phase",
-            "tenant",
-            "questions",
-            "subject",
-            "agent",
-            "delegation",
-            "action",
-            "credential",
-            "request_call_id",
-            "executed",
-            "resource",
-            "context",
-            "content",
-            "session",
-            "usage",
-            "facts",
-        ],
-    ),
-    ("subject", PARTY),
-    ("agent", PARTY),
-    ("delegation.*", PARTY),
-    ("action", &["name"]),
-    ("credential", &["kind", "id", "issuer"]),
-    ("resource", &["type", "id"]),
-    ("context", &["args", "source_ip", "trace_id", "protocol"]),
-    ("content.*", &["origin", "pointer", "media", "text"]),
-    ("session", &["handle"]),
-    ("usage", &["input_tokens", "max_output_tokens", "cost_usd_micros"]),
-    (
-        "facts",
-        &[
-            "subject",
-            "agent",
-            "delegation",
-            "resource",
-            "session",
-            "findings",
-            "signals",
-            "provenance",
-            "time",
-        ],
-    ),
-    ("facts.subject", &["attrs"]),
-    ("facts.agent", &["attrs"]),
-    ("facts.delegation.*", &["attrs"]),
-    ("facts.resource", &["attrs"]),
-    (
-        "facts.session",
-        &["calls", "tail", "pending", "labels", "approvals", "spend_usd_micros", "kind", "marks"],
-    ),
-    ("facts.session.labels", &["integrity", "confidentiality"]),
-    ("facts.findings.*", &["detector", "category", "severity", "score", "content", "start", "end"]),
-    ("facts.signals", &["loop", "no_progress", "first_use", "rate"]),
-    ("facts.time", &["now_ms", "rfc3339"]),
-];
-const PARTY: &[&str] = &["type", "id", "claims"];
 
 /// What stands where, to tell whether a reference leads anywhere.
 struct Map<'a> {
@@ -88,9 +26,12 @@ pub(crate) fn check(policies: &[Policy], data: &Json, problems: &mut Vec<Diagnos
     for policy in policies {
         let names =
             policy.module.policy.iter().filter_map(|rule| head_name(rule)).map(|(name, _)| name);
+        let names = names.chain(policy.lost.iter().map(String::as_str));
         map.rules.entry(&policy.package).or_default().extend(names);
     }
+    let others = has_other_input(policies);
     for policy in policies.iter().filter(|policy| !policy.test) {
+        let other = others(policy);
         for rule in &policy.module.policy {
             let mut locals = BTreeSet::new();
             walk_rule(rule, &mut |node| {
@@ -100,7 +41,8 @@ pub(crate) fn check(policies: &[Policy], data: &Json, problems: &mut Vec<Diagnos
             });
             walk_rule(rule, &mut |node| {
                 if let Node::Reference(expr) = node {
-                    problems.extend(check_reference(policy, expr, &locals, &map));
+                    let found = check_reference(policy, expr, &locals, &map);
+                    problems.extend(found.filter(|found| !other || found.code != "rego_input"));
                 }
             });
         }
@@ -133,37 +75,13 @@ fn check_reference(
     let path: Vec<Part<'_>> =
         prefix.into_iter().map(Part::Name).chain(rest.iter().copied()).collect();
     let (name, known) = unknown_member(&path)?;
-    let problem = Diagnostic::warning(
-        "rego_input",
-        &policy.name,
-        format!("the input has no `{name}` here: this is always undefined"),
-    );
-    let problem = problem.at(span.line, super::source::column(&policy.text, span.start as usize));
+    let message = format!("the input has no `{name}` here: this is always undefined");
+    let at = member_span(expr, name).unwrap_or(span);
+    let problem = policy.warning("rego_input", at, message);
     Some(match suggest(name, known.iter().copied()) {
         Some(meant) => problem.help(format!("did you mean `{meant}`?")),
         None => problem.help(format!("there are {}", known.join(", "))),
     })
-}
-
-/// The first step into `input` that no call has, and those that there are.
-fn unknown_member<'a>(path: &[Part<'a>]) -> Option<(&'a str, &'static [&'static str])> {
-    let mut at = String::new();
-    for part in path {
-        let members = INPUT.iter().find(|(place, _)| *place == at).map(|(_, members)| *members);
-        let step = match (part, members) {
-            (Part::Name(name), Some(members)) if !members.contains(name) => {
-                return Some((name, members));
-            }
-            (Part::Name(name), Some(_)) => *name,
-            // Below this the input is open, or it is a list.
-            _ => "*",
-        };
-        if !at.is_empty() {
-            at.push('.');
-        }
-        at.push_str(step);
-    }
-    None
 }
 
 impl Map<'_> {
@@ -193,7 +111,10 @@ impl Map<'_> {
                     other.len() > package.len()
                         && names.starts_with(other.get(..package.len() + 1).unwrap_or_default())
                 });
-                (!rules.contains(name.as_str()) && !deeper)
+                // Data may lie beside the rules of a package.
+                let path = names.get(..=package.len()).unwrap_or_default();
+                let in_data = path.iter().try_fold(self.data, |at, part| at.get(part)).is_some();
+                (!rules.contains(name.as_str()) && !deeper && !in_data)
                     .then(|| format!("package `{}` has no rule `{name}`", package.join(".")))
             }
             None => {
@@ -202,11 +123,7 @@ impl Map<'_> {
                     .then(|| format!("there is no `{first}` in the data, and no such package"))
             }
         }?;
-        let problem = Diagnostic::warning(
-            "rego_data_unknown",
-            &policy.name,
-            format!("{missing}: this is always undefined"),
-        );
-        Some(problem.at(span.line, super::source::column(&policy.text, span.start as usize)))
+        let message = format!("{missing}: this is always undefined");
+        Some(policy.warning("rego_data_unknown", span, message))
     }
 }

@@ -8,7 +8,7 @@ use lictor_proto::json::Open;
 use regorus::Value;
 
 use super::generate::Site;
-use super::names::is_id;
+use super::names::{Decision, is_id};
 use super::output::{Meter, OutputError, unsigned};
 use crate::diagnostic::suggest;
 use crate::engine::{Ask, Denial, Duty, LimitWant};
@@ -19,6 +19,23 @@ pub(crate) const MAX_EXPIRES_S: u64 = 366 * 86_400;
 pub(crate) const MAX_LABEL_BYTES: usize = 256;
 /// Longest id, in bytes.
 pub(crate) const MAX_ID_BYTES: usize = 256;
+
+const DENY: &[&str] = &["id", "message", "detail", "shadow", "until"];
+const ASK: &[&str] =
+    &["id", "message", "detail", "approvers", "count", "expires", "shadow", "until"];
+const OBLIGATION: &[&str] = &["id", "type", "properties", "shadow", "until"];
+const LIMIT: &[&str] = &["id", "kind", "key", "max", "per", "unit", "shadow", "until"];
+
+/// The members of a decision's elements, if these are objects.
+pub(crate) fn members_of(decision: Decision) -> Option<&'static [&'static str]> {
+    match decision {
+        Decision::Deny => Some(DENY),
+        Decision::Ask => Some(ASK),
+        Decision::Obligations => Some(OBLIGATION),
+        Decision::Limits => Some(LIMIT),
+        Decision::Allow | Decision::Labels | Decision::List => None,
+    }
+}
 
 /// Why an element is not understood.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -78,8 +95,7 @@ impl Reader<'_> {
                 (reason, false)
             }
             _ => {
-                let members =
-                    self.members(value, &["id", "message", "detail", "shadow", "until"])?;
+                let members = self.members(value, DENY)?;
                 (self.reason(&members, site)?, self.shadow(&members)?)
             }
         };
@@ -87,8 +103,7 @@ impl Reader<'_> {
     }
 
     pub(crate) fn ask(&mut self, value: &Value, site: &Site) -> Result<Said<Ask>, ElementError> {
-        let known = ["id", "message", "detail", "approvers", "count", "expires", "shadow", "until"];
-        let members = self.members(value, &known)?;
+        let members = self.members(value, ASK)?;
         let reason = self.reason(&members, site)?;
         let approvers = match members.get("approvers") {
             None => Vec::new(),
@@ -114,7 +129,7 @@ impl Reader<'_> {
         value: &Value,
         site: &Site,
     ) -> Result<Said<Duty>, ElementError> {
-        let members = self.members(value, &["id", "type", "properties", "shadow", "until"])?;
+        let members = self.members(value, OBLIGATION)?;
         let id = self.id(&members)?;
         let kind = self.text(&members, "type")?.ok_or(ElementError::Missing("type"))?;
         let kind = obligation_kind(&kind)?;
@@ -143,8 +158,7 @@ impl Reader<'_> {
         value: &Value,
         site: &Site,
     ) -> Result<Said<LimitWant>, ElementError> {
-        let known = ["id", "kind", "key", "max", "per", "unit", "shadow", "until"];
-        let members = self.members(value, &known)?;
+        let members = self.members(value, LIMIT)?;
         let id = self.id(&members)?;
         let key = members.get("key").ok_or(ElementError::Missing("key"))?;
         let want = LimitWant {
@@ -321,7 +335,8 @@ fn type_of(value: &Value) -> &'static str {
     }
 }
 
-fn obligation_kind(name: &str) -> Result<ObligationKind, ElementError> {
+/// The obligation called `name`.
+pub(crate) fn obligation_kind(name: &str) -> Result<ObligationKind, ElementError> {
     const KINDS: [ObligationKind; 10] = [
         ObligationKind::Mask,
         ObligationKind::Route,
@@ -373,7 +388,7 @@ fn duration_s(text: &str) -> Option<u64> {
 }
 
 /// The moment a day begins (UTC), or a moment itself.
-fn until_ms(text: &str) -> Result<i64, ElementError> {
+pub(crate) fn until_ms(text: &str) -> Result<i64, ElementError> {
     let day = text.parse::<jiff::civil::Date>().ok().filter(|_| text.len() == "2026-01-01".len());
     let moment = match day {
         Some(day) => day.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp()),

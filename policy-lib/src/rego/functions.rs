@@ -14,6 +14,8 @@ use crate::diagnostic::{Diagnostic, suggest};
 /// Functions that policies define, by full path.
 pub(crate) struct Functions<'a> {
     by_path: BTreeMap<Vec<&'a str>, Vec<Definition<'a>>>,
+    /// Names of rules that do not parse.
+    lost: BTreeSet<&'a str>,
 }
 
 struct Definition<'a> {
@@ -42,7 +44,8 @@ impl<'a> Functions<'a> {
                 by_path.entry(path).or_default().push(Definition { policy, rule, params });
             }
         }
-        Self { by_path }
+        let lost = policies.iter().flat_map(|policy| policy.lost.iter().map(String::as_str));
+        Self { by_path, lost: lost.collect() }
     }
 
     /// The path of the user's function that `function` names in `policy`.
@@ -161,12 +164,21 @@ fn check_call<'a>(
         Known::Print => {}
         Known::Allowed(builtin) => {
             used.insert(builtin);
-            check_arity(call, &name, builtins::arity(builtin), problems);
+            let arity = builtins::arity(builtin);
+            if call.params.len() == arity + 1 && !builtins::may_take_result(builtin) {
+                let message = format!("the result of `{name}` cannot be an argument");
+                let problem = call.policy.error("rego_arity", call.span, message);
+                problems.push(problem.help(format!("write `x := {name}(...)`")));
+            } else {
+                check_arity(call, &name, arity, problems);
+            }
         }
         Known::Refused(why) => {
             let message = format!("`{name}` is not available: {why}");
             problems.push(call.policy.error("rego_builtin", call.span, message));
         }
+        // It may be one that does not parse.
+        Known::Not if called.last().is_some_and(|name| functions.lost.contains(name)) => {}
         Known::Not => problems.push(unknown(functions, call, &name)),
     }
     None
@@ -178,7 +190,7 @@ fn unknown(functions: &Functions<'_>, call: Call<'_>, name: &str) -> Diagnostic 
     let own: Vec<&str> = functions.by_path.keys().filter_map(|path| path.last().copied()).collect();
     match suggest(name, own).or_else(|| suggest(name, builtins::names())) {
         Some(meant) => problem.help(format!("did you mean `{meant}`?")),
-        None => problem,
+        None => problem.help("define it, or import the package that has it"),
     }
 }
 

@@ -12,8 +12,12 @@ use super::input::value_from_node;
 use super::names::RESERVED;
 use super::place::{Place, engine_message};
 use super::source::{MAX_FILE_BYTES, Policy, parse_all, parse_data};
-use super::{RegoSource, builtins, constants, dangling, depth, functions, references, run, shape};
+use super::{
+    RegoSource, builtins, conflicts, constants, dangling, depth, extra, functions, lint, metadata,
+    references, run, shape, unsafes,
+};
 use crate::diagnostic::{Diagnostic, Level};
+use crate::known::Known;
 
 /// Everything that was read and found good.
 pub(crate) struct Loaded {
@@ -27,19 +31,29 @@ pub(crate) struct Loaded {
 
 /// Runs every check; gives what was loaded only if none found an error.
 pub(crate) fn load(source: &RegoSource<'_>) -> (Option<Loaded>, Vec<Diagnostic>) {
+    load_checked(source, None)
+}
+
+/// The same, with the author's warnings where names are `known`.
+pub(crate) fn load_checked(
+    source: &RegoSource<'_>,
+    known: Option<&Known<'_>>,
+) -> (Option<Loaded>, Vec<Diagnostic>) {
     let mut problems = Vec::new();
-    let policies = parse_all(&source.files, &mut problems);
-    let data = parse_data(source.data, &mut problems);
+    let mut policies = parse_all(&source.files, &mut problems);
+    let mut data = parse_data(source.data, &mut problems);
     shape::check(&policies, &mut problems);
     references::check(&policies, &mut problems);
     references::check_data(&policies, &data, &mut problems);
     dangling::check(&policies, &data, &mut problems);
     let used = functions::check(&policies, &mut problems);
-    depth::check(&policies, &mut problems);
-    // What nests too deep could overflow the stack of the analysis too.
-    if !problems.iter().any(|problem| problem.code == "rego_recursion") {
-        analyze(&policies, &mut problems);
+    conflicts::check(&policies, &mut problems);
+    if let Some(known) = known {
+        lint::check(&policies, known, &mut problems);
     }
+    depth::check(&policies, &mut problems);
+    unsafes::check(&policies, &mut problems);
+    metadata::resolve(&mut policies, &mut data, &mut problems);
     let generated = generate(&policies, &mut problems);
     let loaded = if failed(&problems) {
         None
@@ -89,12 +103,14 @@ fn compile_problem(text: &str, generated: &Generated) -> Diagnostic {
 }
 
 /// A rule of the loader's that needs nothing: asking it prepares the engine.
-fn ready_path() -> String {
+pub(crate) fn ready_path() -> String {
     format!("data.{RESERVED}.ready")
 }
 
-fn ready_module() -> (String, String) {
-    (format!("{RESERVED}_ready.rego"), format!("package {RESERVED}\n\nready := true\n"))
+fn ready_module(used: &BTreeSet<&'static str>) -> (String, String) {
+    let passed_on = extra::mocks::functions(used);
+    let text = format!("package {RESERVED}\n\nready := true\n{passed_on}");
+    (format!("{RESERVED}_ready.rego"), text)
 }
 
 /// Generated texts are longer than the users' own.
@@ -125,30 +141,9 @@ pub(crate) fn engine<'t>(
     for (name, text) in texts {
         engine.add_policy(name.to_owned(), text.to_owned()).map_err(|error| error.to_string())?;
     }
-    let (name, text) = ready_module();
+    let (name, text) = ready_module(used);
     engine.add_policy(name, text).map_err(|error| error.to_string())?;
     Ok(engine)
-}
-
-/// Finds unsafe variables and the like. The engine reports one at a time, so a
-/// file that has one is put aside and the others are looked at again.
-fn analyze(policies: &[Policy], problems: &mut Vec<Diagnostic>) {
-    let mut left: Vec<&Policy> = policies.iter().collect();
-    while !left.is_empty() {
-        let texts = left.iter().map(|policy| (policy.name.as_str(), policy.text.as_str()));
-        let prepared = engine(texts, &Node::empty_object(), &BTreeSet::new())
-            .and_then(|mut engine| run::rule(&mut engine, &ready_path(), run::LOAD_TIME));
-        let Err(text) = prepared else { return };
-        let place = Place::find(&text).unwrap_or_default();
-        let before = left.len();
-        left.retain(|policy| policy.name != place.file);
-        let message = engine_message(&text);
-        let code = if message.contains("is unsafe") { "rego_unsafe" } else { "rego_compile" };
-        problems.push(Diagnostic::error(code, &place.file, message).at(place.line, place.col));
-        if left.len() == before {
-            return;
-        }
-    }
 }
 
 /// The paths that serve, by phase.

@@ -60,6 +60,7 @@ fn check_heads(policies: &[Policy], problems: &mut Vec<Diagnostic>) {
     for policy in policies {
         let names = policy.module.policy.iter().filter_map(|rule| head_name(rule));
         rules.extend(names.map(|(name, _)| (&policy.package, name)));
+        rules.extend(policy.lost.iter().map(|name| (&policy.package, name.as_str())));
     }
     for policy in policies {
         for rule in &policy.module.policy {
@@ -201,28 +202,43 @@ pub(crate) fn check_data(policies: &[Policy], data: &Json, problems: &mut Vec<Di
             problems.push(Diagnostic::error("rego_data", "data.json", message).help("rename it"));
         }
     }
-    let packages: BTreeSet<&Vec<String>> = policies.iter().map(|policy| &policy.package).collect();
-    for package in packages {
-        if let Some(depth) = overlap(data, package) {
-            let path = package.iter().take(depth).map(String::as_str).collect::<Vec<_>>().join(".");
-            let message = format!(
-                "`{path}` in the data stands in the place of package `{}`",
-                package.join(".")
-            );
-            problems.push(
-                Diagnostic::error("rego_data", "data.json", message)
-                    .help("the engine would take the data for the rules: rename one of them"),
-            );
+    let mut taken: BTreeSet<(Vec<&str>, &'static str)> = BTreeSet::new();
+    for policy in policies {
+        let package: Vec<&str> = policy.package.iter().map(String::as_str).collect();
+        for rule in &policy.module.policy {
+            let mut path = package.clone();
+            for part in flatten(head_refr(rule)).map(|(_, parts)| parts).into_iter().flatten() {
+                let Part::Name(name) = part else { break };
+                path.push(name);
+            }
+            taken.insert((path, "rule"));
         }
+        taken.insert((package, "package"));
+    }
+    let mut told = BTreeSet::new();
+    for (path, what) in taken {
+        // Data may stand beside the rules of a package, as an object.
+        let Some(depth) = overlap(data, &path, what == "package") else { continue };
+        let there = path.iter().take(depth).copied().collect::<Vec<_>>().join(".");
+        if !told.insert(there.clone()) {
+            continue;
+        }
+        let message =
+            format!("`{there}` in the data stands in the place of {what} `{}`", path.join("."));
+        problems.push(
+            Diagnostic::error("rego_data", "data.json", message)
+                .help("the engine would take the data for the rules: rename one of them"),
+        );
     }
 }
 
-/// How many steps of `package` lead to data that is in its place.
-fn overlap(data: &Json, package: &[String]) -> Option<usize> {
+/// How many steps of `path` lead to data that is in its place.
+fn overlap(data: &Json, path: &[&str], may_be_object: bool) -> Option<usize> {
     let mut at = data;
-    for (index, part) in package.iter().enumerate() {
+    for (index, part) in path.iter().enumerate() {
         at = at.get(part)?;
-        if index + 1 == package.len() || !matches!(at.value, JsonValue::Object(_)) {
+        let object = matches!(at.value, JsonValue::Object(_));
+        if !object || (index + 1 == path.len() && !may_be_object) {
             return Some(index + 1);
         }
     }

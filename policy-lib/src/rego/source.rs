@@ -1,11 +1,15 @@
 //! Texts to parsed policies, with every token's place.
 
+use std::collections::BTreeSet;
+
 use lictor_proto::json::Node;
 use regorus::unstable::{Expr, Lexer, Module, Ref, Source, Span, TokenKind};
 
 use super::depth::{MAX_OPERATORS, long_chain};
+use super::dialect;
 use super::names::{ROOT, is_unit};
 use super::place::{Place, engine_message};
+use super::recover;
 use super::walk::{Part, flatten};
 use crate::diagnostic::Diagnostic;
 
@@ -25,6 +29,8 @@ pub(crate) struct Policy {
     pub(crate) unit: Option<String>,
     /// Whether the file is left out of the serving engine.
     pub(crate) test: bool,
+    /// Names of rules that are missing because they do not parse.
+    pub(crate) lost: BTreeSet<String>,
 }
 
 /// One token of a file.
@@ -45,8 +51,35 @@ impl Policy {
         span: &Span,
         message: impl Into<String>,
     ) -> Diagnostic {
-        Diagnostic::error(code, &self.name, message)
-            .at(span.line, column(&self.text, span.start as usize))
+        self.at(Diagnostic::error(code, &self.name, message), span)
+    }
+
+    /// A warning at `span`.
+    pub(crate) fn warning(
+        &self,
+        code: &'static str,
+        span: &Span,
+        message: impl Into<String>,
+    ) -> Diagnostic {
+        self.at(Diagnostic::warning(code, &self.name, message), span)
+    }
+
+    /// The diagnostic at the first line of `span`.
+    fn at(&self, diagnostic: Diagnostic, span: &Span) -> Diagnostic {
+        let (mut start, mut end) = (span.start as usize, span.end as usize);
+        let (before, behind) = (start.checked_sub(1), self.text.as_bytes().get(end));
+        // The engine's spans of strings lie between the quotes.
+        if let (Some(before), Some(quote @ (b'"' | b'`'))) = (before, behind)
+            && self.text.as_bytes().get(before) == Some(quote)
+        {
+            start = before;
+            end += 1;
+        }
+        let said = self.text.get(start..end).unwrap_or_default();
+        let said = said.lines().next().unwrap_or_default().trim_end();
+        let col = column(&self.text, start);
+        let width = u32::try_from(said.chars().count()).unwrap_or(0);
+        diagnostic.at(span.line, col).to(col.saturating_add(width))
     }
 
     /// The text of a token.
@@ -67,19 +100,42 @@ pub(crate) fn column(text: &str, byte: usize) -> u32 {
     u32::try_from(line.chars().count() + 1).unwrap_or(u32::MAX)
 }
 
-/// Parses every file; a file that does not parse is left out and reported.
+/// Parses every file; of a file that does not parse, what does is kept, and the rest reported.
 pub(crate) fn parse_all(files: &[(&str, &str)], problems: &mut Vec<Diagnostic>) -> Vec<Policy> {
     let mut policies = Vec::new();
     for (name, text) in files {
-        match parse(name, text) {
+        match read(name, text) {
             Ok(policy) => policies.push(policy),
-            Err(problem) => problems.push(problem),
+            Err(found) => {
+                let (rest, found) = recover::rest(name, text, found);
+                problems.extend(found);
+                policies.extend(rest);
+            }
         }
     }
     policies
 }
 
-fn parse(name: &str, text: &str) -> Result<Policy, Diagnostic> {
+/// What is of another dialect is said by name, and not as an error of the parser.
+fn read(name: &str, text: &str) -> Result<Policy, Vec<Diagnostic>> {
+    if text.len() <= MAX_FILE_BYTES {
+        let foreign = dialect::always(name, text);
+        if !foreign.is_empty() {
+            return Err(foreign);
+        }
+    }
+    parse(name, text).map_err(|problem| {
+        let parse = problem.code == "rego_parse";
+        let old = if parse { dialect::explain(name, text) } else { Vec::new() };
+        if old.is_empty() { vec![problem] } else { old }
+    })
+}
+
+/// Parses one file.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn parse(name: &str, text: &str) -> Result<Policy, Diagnostic> {
     if text.len() > MAX_FILE_BYTES {
         let message =
             format!("the file has {} bytes, at most {MAX_FILE_BYTES} are read", text.len());
@@ -94,7 +150,7 @@ fn parse(name: &str, text: &str) -> Result<Policy, Diagnostic> {
     let mut engine = regorus::Engine::new();
     engine
         .add_policy(name.to_owned(), text.to_owned())
-        .map_err(|error| parse_error(name, &error.to_string()))?;
+        .map_err(|error| parse_error(name, text, &error.to_string()))?;
     let Some(module) = engine.get_modules().first().cloned() else {
         return Err(Diagnostic::error("rego_parse", name, "the file has no module"));
     };
@@ -110,16 +166,34 @@ fn parse(name: &str, text: &str) -> Result<Policy, Diagnostic> {
         [root, unit] if root == ROOT && is_unit(unit) => Some(unit.clone()),
         _ => None,
     };
-    Ok(Policy { name: name.to_owned(), text: text.to_owned(), tokens, package, unit, test, module })
+    let lost = BTreeSet::new();
+    let (name, text) = (name.to_owned(), text.to_owned());
+    Ok(Policy { name, text, tokens, package, unit, test, module, lost })
 }
 
 fn at_span(code: &'static str, name: &str, span: &Span, message: &str) -> Diagnostic {
     Diagnostic::error(code, name, message).at(span.line, span.col)
 }
 
-fn parse_error(name: &str, text: &str) -> Diagnostic {
-    let Place { line, col, .. } = Place::find(text).unwrap_or_default();
-    Diagnostic::error("rego_parse", name, engine_message(text)).at(line, col)
+fn parse_error(name: &str, text: &str, message: &str) -> Diagnostic {
+    let Place { line, col, .. } = Place::find(message).unwrap_or_default();
+    Diagnostic::error("rego_parse", name, engine_message(message))
+        .at(line, own_column(text, line, col))
+}
+
+/// The column in characters of a column of the engine's, which counts a tab as four.
+pub(crate) fn own_column(text: &str, line: u32, engine_col: u32) -> u32 {
+    let index = usize::try_from(line).unwrap_or(usize::MAX).saturating_sub(1);
+    let mut at = 1;
+    let mut col = 1;
+    for character in text.lines().nth(index).unwrap_or_default().chars() {
+        if at >= engine_col {
+            break;
+        }
+        at += if character == '\t' { 4 } else { 1 };
+        col += 1;
+    }
+    if engine_col == 0 { 0 } else { col }
 }
 
 fn package_of(refr: &Expr) -> Option<Vec<String>> {
@@ -134,7 +208,7 @@ fn package_of(refr: &Expr) -> Option<Vec<String>> {
 }
 
 fn tokens(name: &str, text: &str) -> Result<Vec<Token>, Diagnostic> {
-    let failed = |error: &dyn std::fmt::Display| parse_error(name, &error.to_string());
+    let failed = |error: &dyn std::fmt::Display| parse_error(name, text, &error.to_string());
     let source = Source::from_contents(name.to_owned(), text.to_owned()).map_err(|e| failed(&e))?;
     let mut lexer = Lexer::new(&source);
     let mut found = Vec::new();

@@ -22,10 +22,10 @@ pub(crate) enum Node<'a> {
     CallStatement(&'a Expr),
     /// A name that the rule binds.
     Binding(&'a str),
+    /// What stands behind `not`.
+    Negated(&'a Expr),
     /// A minus in front of anything but a number.
     Minus(&'a Span),
-    /// A line that has an expression.
-    Line(u32),
 }
 
 /// A reference from its root: `data.a[x].b` is `data`, `a`, dynamic, `b`. Nothing
@@ -194,7 +194,10 @@ fn push_query<'a>(query: &'a Query, todo: &mut Vec<Todo<'a>>, visit: &mut dyn Fn
                 }
                 todo.push(Todo::Expr(expr));
             }
-            Literal::NotExpr { expr, .. } => todo.push(Todo::Expr(expr)),
+            Literal::NotExpr { expr, .. } => {
+                visit(Node::Negated(expr));
+                todo.push(Todo::Expr(expr));
+            }
             Literal::Every { key, value, domain, query, .. } => {
                 key.iter().chain([value]).for_each(|var| visit(Node::Binding(var.text())));
                 todo.push(Todo::Expr(domain));
@@ -222,7 +225,6 @@ fn bind<'a>(pattern: &'a Expr, visit: &mut dyn FnMut(Node<'a>)) {
 }
 
 fn push_expr<'a>(expr: &'a Expr, todo: &mut Vec<Todo<'a>>, visit: &mut dyn FnMut(Node<'a>)) {
-    visit(Node::Line(expr.span().line));
     match expr {
         Expr::String { .. }
         | Expr::RawString { .. }

@@ -1,8 +1,9 @@
 //! The free attributes of registry entries: typed from their values where all
 //! entries of one entity type agree, else left out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use lictor_proto::json::node::escape_token;
 use lictor_proto::json::{Node, Value as Json, scan};
 use serde_json::{Map, Value};
 
@@ -33,9 +34,30 @@ impl Attrs {
         Self { record, nodes }
     }
 
+    /// Pointers of the attributes that have no type, each once.
+    pub(super) fn left_out(&self) -> Vec<String> {
+        let mut found = BTreeSet::new();
+        for node in self.nodes.values() {
+            add_untyped(node, &self.record, "", &mut found);
+        }
+        found.into_iter().collect()
+    }
+
     /// The attributes of one entry.
     pub(super) fn node(&self, id: &str) -> Option<&Node> {
         self.nodes.get(id)
+    }
+}
+
+/// Members that say nothing of a type are of any, and not left out.
+fn add_untyped(object: &Node, record: &Record, above: &str, found: &mut BTreeSet<String>) {
+    for member in object.members() {
+        let pointer = format!("{above}/{}", escape_token(&member.key));
+        match record.get(&*member.key).map(|field| &field.ty) {
+            Some(Type::Record(inner)) => add_untyped(&member.value, inner, &pointer, found),
+            None if !says_nothing(&member.value) => drop(found.insert(pointer)),
+            _ => {}
+        }
     }
 }
 
@@ -122,6 +144,19 @@ mod tests {
             text,
             r#"{"home"?: {"city"?: String, "floor"?: Long}, "level"?: Long, "on"?: Bool, "rate"?: decimal, "tags"?: Set<String>}"#
         );
+    }
+
+    #[test]
+    fn what_is_left_out_is_named_once() {
+        let entries =
+            [json!({"a": {"x": 1, "y/z": "t"}, "n": null}), json!({"a": {"y/z": 1}, "b": [[1]]})];
+        let maps: Vec<(String, Map<String, Value>)> = entries
+            .iter()
+            .enumerate()
+            .map(|(n, value)| (n.to_string(), value.as_object().unwrap().clone()))
+            .collect();
+        let attrs = Attrs::of(maps.iter().map(|(id, map)| (id, map)));
+        assert_eq!(attrs.left_out(), ["/a/y~1z", "/b"]);
     }
 
     #[test]

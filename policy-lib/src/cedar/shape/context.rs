@@ -56,7 +56,7 @@ pub(super) fn write_context(args: &Record, pointers: &[String], out: &mut String
 pub(in super::super) struct Built {
     /// For the evaluator.
     pub(in super::super) context: Context,
-    /// Pointers of arguments that a deciding policy reads and that do not fit.
+    /// Pointers of arguments that a policy reads and that do not fit.
     pub(in super::super) misfits: Vec<String>,
 }
 

@@ -61,6 +61,21 @@ impl EntityShapes {
         }
     }
 
+    /// Where attributes are that have no type, and their pointers.
+    pub(super) fn left_out(&self) -> Vec<(&'static str, Vec<String>)> {
+        let all = [
+            ("attrs of agents", &self.agents),
+            ("attrs of users", &self.users),
+            ("attrs of teams", &self.teams),
+            ("budget of teams", &self.budgets),
+            ("attrs of servers", &self.servers),
+            ("attrs of tools", &self.tools),
+            ("attrs of models", &self.models),
+        ];
+        let found = all.map(|(place, attrs)| (place, attrs.left_out()));
+        found.into_iter().filter(|(_, pointers)| !pointers.is_empty()).collect()
+    }
+
     /// Appends the declarations of all entity types.
     pub(super) fn declare(&self, out: &mut String) {
         let budget = record_text(&self.budgets.record);

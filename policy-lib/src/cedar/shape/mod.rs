@@ -99,6 +99,11 @@ impl Shape {
         tools.filter(|(_, left_out)| !left_out.is_empty())
     }
 
+    /// Where attributes of the registry are that Cedar cannot type, and their pointers.
+    pub(super) fn attributes_left_out(&self) -> Vec<(&'static str, Vec<String>)> {
+        self.entities.left_out()
+    }
+
     /// One tool for each different type of what is read of the arguments: a policy
     /// that reads no more and names no tool is valid for all tools exactly if it is
     /// valid for these.

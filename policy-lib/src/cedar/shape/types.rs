@@ -10,7 +10,7 @@ use cedar_policy_core::extensions::Extensions;
 use lictor_proto::json::node::escape_token;
 use lictor_proto::json::{Node, Value as Json};
 
-use super::super::reads::{Cursor, Reader};
+use super::super::reads::Cursor;
 use super::number;
 
 /// A type that a JSON value can take in Cedar.
@@ -124,7 +124,7 @@ fn make(constructor: &Name, text: String) -> Option<Value> {
 pub(super) struct Builder<'a> {
     makers: &'a Makers,
     at: String,
-    /// Pointers of what a deciding policy reads and what does not fit its type.
+    /// Pointers of what a policy reads and what does not fit its type.
     pub(super) misfits: Vec<String>,
 }
 
@@ -194,7 +194,7 @@ impl<'a> Builder<'a> {
     }
 
     fn misfit(&mut self, cursor: Cursor<'_>) {
-        if cursor.reader() == Reader::Live {
+        if cursor.is_read() {
             self.misfits.push(self.at.clone());
         }
     }
