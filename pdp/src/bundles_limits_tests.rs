@@ -127,7 +127,7 @@ async fn a_limit_that_was_used_up_has_room_after_its_reset() {
             (Effect::Deny, vec!["limit.session_rules.at_once"])
         );
         assert!(
-            crate::server::metrics_text(&told.pdp)
+            crate::metrics::metrics_text(&told.pdp)
                 .contains("lictor_limit_refused_total{limit=\"session_rules.at_once\"} 1\n")
         );
         let (id, key) = ("session_rules.at_once", r#"["clerk-v1"]"#);

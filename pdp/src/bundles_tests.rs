@@ -10,7 +10,7 @@ use lictor_proto::call::{Call, Usage};
 use lictor_proto::decide::{Decide, Detail, Outcome, Settle};
 use lictor_proto::decision::{Decision, Effect};
 
-use super::{build, source};
+use super::{build, follow};
 use crate::approvals;
 use crate::clock::{Clock, new_id};
 use crate::config::{AuditConfig, PdpConfig};
@@ -36,7 +36,7 @@ async fn told(bundle: &str, state: Arc<dyn State>) -> Told {
     let root = tempfile::tempdir().unwrap();
     let bundles = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bundles");
     let config = PdpConfig {
-        bundle: bundles.join(bundle),
+        bundle: bundles.join(bundle).into(),
         state_dir: root.path().join("state"),
         insecure_dev: true,
         ..PdpConfig::default()
@@ -47,7 +47,7 @@ async fn told(bundle: &str, state: Arc<dyn State>) -> Told {
     let read = Arc::clone(&clock);
     let told = Clock::from_fn(move || read.load(Ordering::Relaxed));
     let pdp = Arc::new(build(&config, state, &audit, None, told).unwrap());
-    pdp.first_load(&source(&config).unwrap()).await.unwrap();
+    follow(&pdp, &config).unwrap().start().await.unwrap();
     let handle = PeerHandle::new(Arc::clone(&pdp), Peer::new("pep", &[Role::Pep]));
     Told { pdp, handle, clock, _root: root }
 }

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::registered::{OperatorConfig, PepConfig};
 use crate::revocation::config::RevocationsConfig;
+use crate::shadow::config::{ShadowConfig, ShadowConfigError};
+use crate::source::config::{FetchConfig, FetchConfigError};
+use crate::source::{BundleAt, SourceConfig};
 use crate::state::config::{StateConfig, StoreError};
 use crate::webhook::config::ApprovalsConfig;
 
@@ -25,8 +28,11 @@ pub struct PdpConfig {
     pub tls: Option<ServerTlsConfig>,
     /// Unix socket, besides `listen`.
     pub socket: Option<PathBuf>,
-    /// Archive or folder of the bundle.
-    pub bundle: PathBuf,
+    /// Where the bundle is: an archive or a folder, `https://…`, or `oci://registry/repository:tag`.
+    pub bundle: BundleAt,
+    /// How a bundle is fetched from a web server or a registry.
+    #[serde(skip_serializing_if = "is_default_fetch")]
+    pub fetch: FetchConfig,
     /// Public keys (PEM) that may sign bundles.
     pub trust_keys: Vec<PathBuf>,
     /// How many of them must have signed.
@@ -43,6 +49,9 @@ pub struct PdpConfig {
     pub operator_token_file: Option<PathBuf>,
     /// Where limits, sessions and approvals are kept.
     pub state: StateConfig,
+    /// A second bundle that decides nothing: what it would have decided is counted and recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowConfig>,
     /// A signed list of what is revoked that somebody else keeps, besides our own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revocations: Option<RevocationsConfig>,
@@ -64,7 +73,7 @@ pub struct PdpConfig {
     pub default_pep: Option<bool>,
     /// Accept unsigned bundles. Only on a loopback address; marked in every record.
     pub insecure_dev: bool,
-    /// How often the bundle is looked at, in milliseconds.
+    /// How often a bundle that is a file or a folder is looked at, in milliseconds.
     pub poll_ms: u64,
     /// How long calls in flight may take at shutdown, in milliseconds.
     pub drain_ms: u64,
@@ -76,7 +85,8 @@ impl Default for PdpConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 7070)),
             tls: None,
             socket: None,
-            bundle: PathBuf::from("bundle.tar.gz"),
+            bundle: PathBuf::from("bundle.tar.gz").into(),
+            fetch: FetchConfig::default(),
             trust_keys: Vec::new(),
             required_signatures: 1,
             scope: String::new(),
@@ -85,6 +95,7 @@ impl Default for PdpConfig {
             token_file: None,
             operator_token_file: None,
             state: StateConfig::default(),
+            shadow: None,
             revocations: None,
             approvals: ApprovalsConfig::default(),
             peers: BTreeMap::new(),
@@ -100,6 +111,10 @@ impl Default for PdpConfig {
 
 fn is_default(config: &ApprovalsConfig) -> bool {
     *config == ApprovalsConfig::default()
+}
+
+fn is_default_fetch(config: &FetchConfig) -> bool {
+    *config == FetchConfig::default()
 }
 
 /// Why a configuration cannot be used.
@@ -119,13 +134,20 @@ pub enum ConfigError {
     /// The store.
     #[error(transparent)]
     State(#[from] StoreError),
+    /// Fetching.
+    #[error(transparent)]
+    Fetch(#[from] FetchConfigError),
+    /// The shadow bundle.
+    #[error(transparent)]
+    Shadow(#[from] ShadowConfigError),
 }
 
 impl PdpConfig {
     /// Makes relative paths ones below `base`, the folder of the configuration file.
     pub fn take_paths_from(&mut self, base: &Path) {
         let below = |path: &mut PathBuf| *path = base.join(&*path);
-        below(&mut self.bundle);
+        self.bundle.take_paths_from(base);
+        self.fetch.take_paths_from(base);
         below(&mut self.state_dir);
         self.trust_keys.iter_mut().for_each(below);
         let optional = [&mut self.socket, &mut self.token_file, &mut self.operator_token_file];
@@ -134,6 +156,7 @@ impl PdpConfig {
         self.approvals.take_paths_from(base);
         self.revocations.iter_mut().for_each(|list| list.take_paths_from(base));
         self.state.take_paths_from(base);
+        self.shadow.iter_mut().for_each(|shadow| shadow.take_paths_from(base));
         self.tls.iter_mut().for_each(|tls| tls.take_paths_from(base));
     }
 
@@ -149,7 +172,25 @@ impl PdpConfig {
             return Err(ConfigError::NoTrustKeys);
         }
         self.state.check()?;
+        self.fetch.check()?;
+        self.shadow.as_ref().map_or(Ok(()), ShadowConfig::check)?;
         self.peer_roles().map(|_| ())
+    }
+
+    /// Where the bundle that decides comes from, and which ones are taken.
+    #[must_use]
+    pub fn source(&self) -> SourceConfig {
+        SourceConfig {
+            bundle: self.bundle.clone(),
+            trust_keys: self.trust_keys.clone(),
+            required_signatures: self.required_signatures,
+            scope: self.scope.clone(),
+            min_version: self.min_version,
+            state_dir: self.state_dir.clone(),
+            insecure_dev: self.insecure_dev,
+            poll_ms: self.poll_ms,
+            fetch: self.fetch.clone(),
+        }
     }
 
     /// Whether the unrestricted token of `token_file` counts.

@@ -1,11 +1,14 @@
 //! The path of one decision: live bundle, plan, facts, evaluate, commit, conclude,
 //! record. The order is DESIGN's; every way out of it is a denial with a reason. [`opening`] is what
 //! sessions begin and go on with, [`outage`] what happens while the store does not answer,
-//! [`revoked`] what a revocation does to a call that is being decided on.
+//! [`revoked`] what a revocation does to a call that is being decided on, [`reasons`] why the
+//! decision point itself denies, [`watched`] what policy sees that only watches.
 
 mod opening;
 mod outage;
+mod reasons;
 mod revoked;
+mod watched;
 
 use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
@@ -22,6 +25,7 @@ use lictor_policy_lib::evaluate::{Verdict, complete_facts, evaluate};
 use lictor_policy_lib::limits;
 use lictor_policy_lib::load::LoadedBundle;
 use lictor_policy_lib::plan::{Plan, plan};
+use lictor_policy_lib::replay::How;
 use lictor_proto::call::{Call, Phase};
 use lictor_proto::decide::{Answer, DEFAULT_BUDGET_MS, DecideError, Hints, Outcome, Settle};
 use lictor_proto::decision::{Decision, Effect, Reason};
@@ -29,6 +33,7 @@ use lictor_proto::facts::Facts;
 use lictor_proto::reason;
 use lictor_proto::revocation::Involved;
 
+use self::reasons::{abandoned, reused, state_failure, unknown_session};
 use crate::approvals;
 use crate::approvals::wait::Changes;
 use crate::clock::{Clock, new_id};
@@ -38,7 +43,9 @@ use crate::live::Live;
 use crate::peer::Peer;
 use crate::record::{self, Recorded};
 use crate::revocation::Revocations;
-use crate::session::{self, HandleError, Handles, Turns};
+use crate::session::{self, Handles, Turns};
+use crate::shadow::Shadow;
+use crate::shadow::counts::RuleCounts;
 use crate::state::approval::Binding;
 use crate::state::{
     Commit, Committed, Reservation, SessionKey, Snapshot, State, StateError, Stored,
@@ -66,6 +73,7 @@ pub struct Pdp {
     pub(crate) approval_changes: Changes,
     pub(crate) webhooks: OnceLock<Arc<crate::webhook::Counts>>,
     pub(crate) approver: Option<Arc<lictor_identity::Authenticator>>,
+    pub(crate) shadow: Option<Arc<Shadow>>,
     pub(crate) started_ms: i64,
 }
 
@@ -79,6 +87,7 @@ pub struct Counts {
     /// Asked.
     pub ask: AtomicU64,
     pub(crate) limits: LimitCounts,
+    pub(crate) shadow_rules: RuleCounts,
 }
 
 /// One call on its way, with everything that is fixed before it is evaluated.
@@ -102,6 +111,10 @@ struct Made {
     resolved: Option<Arc<Call>>,
     /// Whether it was made without the store.
     state_unavailable: bool,
+    /// How it came about, for whoever makes it again.
+    how: How,
+    /// Whether what sessions do is kept and read, so that the facts tell it.
+    session_kept: bool,
 }
 
 impl Pdp {
@@ -143,7 +156,7 @@ impl Pdp {
         call_id: &str,
         reason: Reason,
     ) -> Result<Answer, DecideError> {
-        let call = Call { call_id: call_id.to_owned(), ..Call::default() };
+        let call = Arc::new(Call { call_id: call_id.to_owned(), ..Call::default() });
         let ids = Ids {
             decision_id: new_id(self.clock.now_ms()),
             request_digest: String::new(),
@@ -157,7 +170,7 @@ impl Pdp {
     async fn released(
         &self,
         peer: &Peer,
-        call: &Call,
+        call: &Arc<Call>,
         made: Made,
         took: Duration,
     ) -> Result<Answer, DecideError> {
@@ -170,7 +183,7 @@ impl Pdp {
         }
         self.count(made.decision.effect);
         self.counts.limits.count(&made.decision);
-        Ok(Answer { decision: made.decision, hints: made.hints })
+        Ok(self.watched(call, made))
     }
 
     async fn record(
@@ -189,6 +202,8 @@ impl Pdp {
             facts: &made.facts,
             session: &made.session,
             state_unavailable: made.state_unavailable,
+            how: made.how,
+            session_kept: made.session_kept,
             duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         };
         self.append(record::decision(&recorded, self.clock.now_ms()), made).await
@@ -285,6 +300,7 @@ impl Pdp {
             return denied(call, &ids, peer.refuses(call).unwrap_or_else(missing), "");
         };
         ids.bundle = Some(bundle.reference().clone());
+        let session_kept = !self.state.is_far() || bundle.uses_session();
         let resolved = match bundle.resolve(call) {
             Cow::Borrowed(_) => None,
             Cow::Owned(call) => Some(Arc::new(call)),
@@ -307,7 +323,7 @@ impl Pdp {
             involved.also(named);
             made.hints.agents = involved.agents;
         }
-        Made { resolved, ..made }
+        Made { resolved, session_kept, ..made }
     }
 
     async fn judged(&self, asked: Asked<'_>) -> Made {
@@ -335,7 +351,7 @@ impl Pdp {
         };
         let plan = plan(&asked.bundle, call, self.clock.now_ms()).ok();
         let hints = plan.map(|plan| plan.hints).unwrap_or_default();
-        Ok(Some(asked.concluded(stored, hints, Facts::default())))
+        Ok(Some(asked.repeated(stored, hints)))
     }
 
     /// Phases list and response change nothing.
@@ -371,8 +387,7 @@ impl Pdp {
             let commit = asked.commit(&binding, &verdict, version, now_ms);
             match self.state.commit(commit, now_ms).await {
                 Ok(Committed::Stored(stored)) if stored.decision_id != asked.ids.decision_id => {
-                    // Decided before: what was found now explains nothing of it.
-                    return asked.concluded(stored, plan.hints, Facts::default());
+                    return asked.repeated(stored, plan.hints);
                 }
                 Ok(Committed::Stored(stored)) => {
                     if verdict.effect == Effect::Ask || !verdict.approvals_used.is_empty() {
@@ -446,7 +461,10 @@ impl Asked<'_> {
         let mut facts = complete_facts(&self.bundle, self.call, facts, now_ms);
         match plan(&self.bundle, self.call, now_ms) {
             Ok(plan) => {
+                let known = facts.findings.len();
                 let verdict = evaluate(&self.bundle, self.call, &plan, &mut facts, self.budget);
+                // What the detectors found is in the verdict; whoever decides this again has its own.
+                facts.findings.truncate(known);
                 (plan, Arc::new(verdict), facts)
             }
             Err(reason) => (Plan::nothing(), Arc::new(Verdict::denied(reason)), facts),
@@ -487,20 +505,34 @@ impl Asked<'_> {
         let commit =
             CommitResult::Committed { limits: Vec::new(), approval: None, labels: verdict.labels };
         let decision = conclude(self.call, &verdict, &commit, &self.ids);
-        made(decision, verdict, facts, hints, &self.session.id)
+        let made = made(decision, verdict, facts, hints, &self.session.id);
+        Made { how: How::Evaluated, ..made }
+    }
+
+    /// Decided before: what was found now explains nothing of it.
+    fn repeated(&self, stored: Stored, hints: Hints) -> Made {
+        Made { how: How::Repeated, ..self.concluded(stored, hints, Facts::default()) }
     }
 
     /// The stored decision keeps its own id, whoever asks again.
     fn concluded(&self, stored: Stored, hints: Hints, facts: Facts) -> Made {
-        let commit = match stored.reservation {
-            Reservation::Held(limits) => {
-                CommitResult::Committed { limits, approval: stored.approval, labels: stored.labels }
+        let (how, commit) = match stored.reservation {
+            Reservation::Held(limits) => (
+                How::Committed,
+                CommitResult::Committed {
+                    limits,
+                    approval: stored.approval,
+                    labels: stored.labels,
+                },
+            ),
+            Reservation::Short { short, limits } => {
+                (How::Short, CommitResult::Short { short, limits })
             }
-            Reservation::Short { short, limits } => CommitResult::Short { short, limits },
         };
         let ids = Ids { decision_id: stored.decision_id, ..self.ids.clone() };
         let decision = conclude(self.call, &stored.verdict, &commit, &ids);
-        made(decision, stored.verdict, facts, hints, &self.session.id)
+        let made = made(decision, stored.verdict, facts, hints, &self.session.id);
+        Made { how, ..made }
     }
 
     fn denied(&self, reason: Reason) -> Made {
@@ -527,28 +559,17 @@ fn made(
     hints.session_id = Some(session.to_owned());
     hints.quotas = quotas(&decision, &verdict.limits);
     let session = session.to_owned();
-    Made { decision, verdict, facts, hints, session, resolved: None, state_unavailable: false }
-}
-
-fn unknown_session(error: HandleError) -> Reason {
-    let message = "the session is unknown or has expired: open a new one";
-    Reason::new(reason::SESSION_UNKNOWN, message).with_detail(error.to_string())
-}
-
-fn state_failure(error: &StateError) -> Reason {
-    let id = match error {
-        StateError::SessionUnknown => reason::SESSION_UNKNOWN,
-        _ => reason::STATE_UNAVAILABLE,
-    };
-    Reason::new(id, error.to_string())
-}
-
-fn reused() -> Reason {
-    Reason::new(reason::CALL_ID_REUSED, "this call id belongs to another call: make a new one")
-}
-
-fn abandoned() -> Reason {
-    Reason::new(reason::CALL_ABANDONED, "this call was given up before it was decided")
+    Made {
+        decision,
+        verdict,
+        facts,
+        hints,
+        session,
+        resolved: None,
+        state_unavailable: false,
+        how: How::Refused,
+        session_kept: false,
+    }
 }
 
 fn refused(id: &str, message: &str) -> DecideError {

@@ -13,9 +13,10 @@
 //! - [`limits`]: what callers and operators are told of limits, and giving back what is held.
 //! - [`decide`]: the path of one decision; [`peer`] is that path as `trait Decide`.
 //! - [`record`]: what of a decision goes into the audit log.
+//! - [`shadow`]: policy that only watches: what another bundle would have decided.
 //! - [`approvals`]: who may answer an approval, and who waits for it; [`webhook`] tells others.
 //! - [`revocation`]: who and what is out of service, and what ends with them.
-//! - [`grpc`], [`rest`]: the wire. [`listen`]: the TCP
+//! - [`grpc`], [`rest`]: the wire; [`metrics`]: what is counted. [`listen`]: the TCP
 //!   listener, encrypted or not; [`server`]: start, health, shutdown.
 
 pub mod approvals;
@@ -27,6 +28,7 @@ pub mod grpc;
 pub mod limits;
 pub mod listen;
 pub mod live;
+pub mod metrics;
 pub mod peer;
 pub mod record;
 pub mod registered;
@@ -34,6 +36,7 @@ pub mod rest;
 pub mod revocation;
 pub mod server;
 pub mod session;
+pub mod shadow;
 pub mod source;
 pub mod state;
 pub(crate) mod store;

@@ -174,7 +174,7 @@ async fn grpc_and_rest_are_served_encrypted() {
     let config = PdpConfig {
         listen: ([127, 0, 0, 1], 0).into(),
         tls: Some(files.server(ClientAuth::Required)),
-        bundle: root.path().join("bundle"),
+        bundle: root.path().join("bundle").into(),
         state_dir: root.path().join("state"),
         insecure_dev: true,
         ..PdpConfig::default()
@@ -223,7 +223,7 @@ async fn a_decision_point_does_not_start_with_certificates_that_it_cannot_use() 
     let config = PdpConfig {
         listen: ([127, 0, 0, 1], 0).into(),
         tls: Some(tls),
-        bundle: root.path().join("bundle"),
+        bundle: root.path().join("bundle").into(),
         state_dir: root.path().join("state"),
         insecure_dev: true,
         ..PdpConfig::default()

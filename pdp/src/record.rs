@@ -3,6 +3,9 @@
 
 use lictor_audit::{Durability, Entry, Kind};
 use lictor_policy_lib::evaluate::Verdict;
+use lictor_policy_lib::replay::How;
+use lictor_policy_lib::replay::recorded::{CALL, DECISION, FACTS, WANTS};
+use lictor_policy_lib::shadow::{Shadows, Weighed};
 use lictor_proto::call::{Call, Credential, Party, Question, Resource};
 use lictor_proto::decide::ToolEffect;
 use lictor_proto::decision::{BundleRef, Decision, Effect, Finding, Labels, LimitState};
@@ -29,6 +32,10 @@ pub struct Recorded<'a> {
     pub session: &'a str,
     /// Whether it was made without the store: nothing of it counts anywhere.
     pub state_unavailable: bool,
+    /// How it came about, if no engine ran out of time.
+    pub how: How,
+    /// Whether the facts tell what the session did.
+    pub session_kept: bool,
     /// How long it took, in microseconds.
     pub duration_us: u64,
 }
@@ -61,13 +68,17 @@ struct Body<'a> {
     approval: Option<&'a str>,
     labels: Labels,
     executed: bool,
-    shadows: Vec<Why<'a>>,
+    shadows: Vec<Weighed>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shadows_together: Option<Effect>,
     errors: Vec<Why<'a>>,
     bundle: Option<&'a BundleRef>,
     request_digest: &'a str,
     args_digest: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<&'static str>,
+    made: How,
+    session_kept: bool,
     duration_us: u64,
 }
 
@@ -97,24 +108,34 @@ fn whoever<'a>(party: &'a Option<Party>, received: &'a Option<Party>) -> Option<
     party.as_ref().map(|party| who(party, received.as_ref()))
 }
 
-/// The record of a decision. Replay reads the call, the facts and the decision
-/// back from the side store.
+/// The record of a decision. Replay reads the call, the facts as they were before the detectors
+/// ran, the decision and the limits that policy wanted back from the side store.
 #[must_use]
 pub fn decision(recorded: &Recorded<'_>, now_ms: i64) -> Entry {
     let body = serde_json::to_string(&body(recorded)).unwrap_or_else(|_| "{}".to_owned());
     let mut entry = Entry::new(Kind::Decision, now_ms, body);
     let facts = serde_json::to_string(recorded.facts).unwrap_or_else(|_| "null".to_owned());
     entry.sensitive = vec![
-        ("/call".to_owned(), recorded.received.to_json()),
-        ("/facts".to_owned(), facts),
-        ("/decision".to_owned(), recorded.decision.to_json()),
+        (CALL.to_owned(), recorded.received.to_json()),
+        (FACTS.to_owned(), facts),
+        (DECISION.to_owned(), recorded.decision.to_json()),
     ];
+    if !recorded.verdict.limits.is_empty() {
+        let wants = serde_json::to_string(&recorded.verdict.limits);
+        // A key may hold what a caller wrote.
+        entry.sensitive.push((WANTS.to_owned(), wants.unwrap_or_else(|_| "null".to_owned())));
+    }
     entry
 }
 
 fn body<'a>(recorded: &Recorded<'a>) -> Body<'a> {
     let Recorded { call, received, decision, verdict, .. } = *recorded;
     let mut came = received.delegation.iter();
+    // Those of a call that is asked again are in its first record.
+    let shadows = match recorded.how {
+        How::Repeated => Shadows::default(),
+        _ => verdict.shadows.against(decision.effect),
+    };
     Body {
         call_id: &call.call_id,
         decision_id: &decision.decision_id,
@@ -141,12 +162,15 @@ fn body<'a>(recorded: &Recorded<'a>) -> Body<'a> {
         approval: decision.approval.as_ref().map(|approval| approval.id.as_str()),
         labels: decision.labels,
         executed: decision.executed,
-        shadows: verdict.shadows.iter().map(|s| Why { id: &s.id, policy: &s.policy }).collect(),
+        shadows: shadows.rules,
+        shadows_together: shadows.together,
         errors: verdict.errors.iter().map(|e| Why { id: e.id, policy: &e.policy }).collect(),
         bundle: decision.bundle.as_ref(),
         request_digest: &decision.request_digest,
         args_digest: call.args_digest(),
         state: recorded.state_unavailable.then_some("unavailable"),
+        made: recorded.how.with(&verdict.errors),
+        session_kept: recorded.session_kept,
         duration_us: recorded.duration_us,
     }
 }
@@ -157,6 +181,10 @@ fn body<'a>(recorded: &Recorded<'a>) -> Body<'a> {
 pub fn durability(rule: DurabilityRule, tool: ToolEffect, effect: Effect) -> Durability {
     rule.of(effect == Effect::Allow && tool != ToolEffect::None)
 }
+
+#[cfg(test)]
+#[path = "record_tests.rs"]
+mod made_again;
 
 #[cfg(test)]
 mod tests {

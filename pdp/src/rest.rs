@@ -20,8 +20,8 @@ use lictor_identity::Role;
 use lictor_proto::call::{Call, CallError};
 use lictor_proto::decide::DecideError;
 use lictor_proto::decision::Reason;
-use lictor_proto::reason;
-use serde_json::json;
+use lictor_proto::{pb, reason};
+use serde_json::{Value, json};
 
 use crate::decide::Pdp;
 use crate::peer::Peer;
@@ -51,26 +51,18 @@ async fn ready(State(pdp): State<Arc<Pdp>>) -> Response {
 }
 
 async fn metrics(State(pdp): State<Arc<Pdp>>) -> String {
-    crate::server::metrics_text(&pdp)
+    crate::metrics::metrics_text(&pdp)
 }
 
 async fn status(State(pdp): State<Arc<Pdp>>) -> Response {
     let status = crate::grpc::status::status_of(&pdp);
-    let bundles: Vec<_> = status
-        .bundles
-        .iter()
-        .map(|b| {
-            json!({
-                "tenant": b.tenant,
-                "name": b.live.as_ref().map(|l| l.name.clone()),
-                "revision": b.live.as_ref().map(|l| l.revision.clone()),
-                "version": b.live.as_ref().map(|l| l.version),
-                "digest": b.live.as_ref().map(|l| l.digest.clone()),
-                "since": b.since, "trust": b.trust,
-                "refused": b.refused, "refused_at": b.refused_at,
-            })
+    let bundles: Vec<_> = status.bundles.iter().map(bundle).collect();
+    let shadow = status.shadow.as_ref().map(|s| {
+        json!({
+            "bundle": s.bundle.as_ref().map(bundle), "sample": s.sample, "queued": s.queued,
+            "decisions": s.decisions,
         })
-        .collect();
+    });
     let revocations: Vec<_> = status
         .revocations
         .iter()
@@ -85,8 +77,26 @@ async fn status(State(pdp): State<Arc<Pdp>>) -> Response {
     let body = json!({
         "bundles": bundles, "revocations": revocations, "ready": status.ready, "audit_writable": status.audit_writable,
         "uptime_ms": status.uptime_ms, "decisions": status.decisions, "version": status.version,
+        "shadow": shadow,
     });
     json_response(StatusCode::OK, body.to_string())
+}
+
+fn bundle(b: &pb::BundleStatus) -> Value {
+    json!({
+        "tenant": b.tenant,
+        "name": b.live.as_ref().map(|l| l.name.clone()),
+        "revision": b.live.as_ref().map(|l| l.revision.clone()),
+        "version": b.live.as_ref().map(|l| l.version),
+        "digest": b.live.as_ref().map(|l| l.digest.clone()),
+        "since": b.since, "trust": b.trust,
+        "from": b.from, "place": b.place,
+        "refused": b.refused, "refused_at": b.refused_at,
+        "refused_version": (b.refused_version > 0).then_some(b.refused_version),
+        "refused_digest": (!b.refused_digest.is_empty()).then_some(&b.refused_digest),
+        "last_check": b.last_check, "last_success": b.last_success,
+        "last_error": b.last_error, "last_error_at": b.last_error_at,
+    })
 }
 
 async fn decide(

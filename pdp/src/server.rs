@@ -15,7 +15,7 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::serve::IncomingStream;
-use lictor_audit::{AuditLog, Durability, Entry, Kind};
+use lictor_audit::AuditLog;
 use lictor_identity::files::{ensure_directory, ensure_token_file};
 use lictor_identity::keys::ensure_signing;
 use lictor_identity::tls::{ServerTls, warn_if_open};
@@ -36,14 +36,14 @@ use crate::grpc::{
     approval::Approvals, decision::Decisions, limits::Limits, revocation::Kills, status::Reports,
 };
 use crate::listen;
-use crate::live::{Live, Refusal};
+use crate::live::{Live, follow::follow};
 use crate::registered::Registered;
 use crate::revocation::{Revocations, keep::keep};
 use crate::session::{Handles, Turns};
-use crate::source::{BundleSource, SourceError};
+use crate::shadow::Shadow;
 use crate::state::State as Store;
 use crate::store::Tended;
-use crate::webhook::{self, Webhooks};
+use crate::webhook::Webhooks;
 
 /// Paths that answer without a credential.
 const OPEN_PATHS: [&str; 4] =
@@ -99,8 +99,8 @@ pub async fn start(
     let mut tended = Tended::new(config.state.kind, &store);
     let pdp = Arc::new(build(&config, store.state, audit, approver, clock)?);
     tended.record_found(&pdp).await?;
-    let source = source(&config)?;
-    pdp.first_load(&source).await?;
+    let mut bundle = follow(&pdp, &config)?;
+    bundle.start().await?;
     pdp.keep_revocations().await;
     let listener = TcpListener::bind(config.listen).await?;
     let address = listener.local_addr()?;
@@ -112,12 +112,8 @@ pub async fn start(
     let door = door(&config, &registered)?.with_approvers(pdp.approver.clone());
     let router = router(&pdp, door, down.clone()).await;
     tasks.push(tokio::spawn(reread_tokens(registered, pdp.clock.clone(), down.clone())));
-    tasks.push(tokio::spawn(watch_bundle(
-        Arc::clone(&pdp),
-        source,
-        Duration::from_millis(config.poll_ms.max(10)),
-        down.clone(),
-    )));
+    tasks.push(tokio::spawn(bundle.run(down.clone())));
+    tasks.extend(follow_shadow(&pdp, &config, &down).await?);
     let poll = Duration::from_millis(config.poll_ms.max(10));
     tasks.push(tokio::spawn(keep(Arc::clone(&pdp), poll, down.clone())));
     tasks.push(tokio::spawn(tended.run(Arc::clone(&pdp), down.clone())));
@@ -156,6 +152,10 @@ impl Running {
         if let Some(path) = &self.socket {
             let _ = std::fs::remove_file(path);
         }
+        // Every answer is given, so nothing more comes.
+        if let Some(shadow) = &self.pdp.shadow {
+            shadow.drain(self.drain).await;
+        }
         if let Err(error) = self.pdp.state.close().await {
             tracing::error!(%error, "the state could not be flushed");
         }
@@ -167,7 +167,7 @@ impl Running {
 
 // === parts ===
 
-fn build(
+pub(crate) fn build(
     config: &PdpConfig,
     state: Arc<dyn Store>,
     audit: &AuditConfig,
@@ -188,7 +188,10 @@ fn build(
         "insecure_dev": config.insecure_dev,
     });
     let audit_log = AuditLog::open(options)?;
+    let shadow = config.shadow.as_ref();
+    let shadow = shadow.map(|shadow| Shadow::new(shadow, audit_log.clone(), clock.clone()));
     Ok(Pdp {
+        shadow,
         live: Live::new(),
         revocations: Revocations::open(
             &config.state_dir,
@@ -210,20 +213,6 @@ fn build(
     })
 }
 
-fn source(config: &PdpConfig) -> Result<BundleSource, SourceError> {
-    if config.insecure_dev && config.trust_keys.is_empty() {
-        return Ok(BundleSource::unsigned(&config.bundle, config.min_version, &config.state_dir));
-    }
-    BundleSource::signed(
-        &config.bundle,
-        &config.trust_keys,
-        config.required_signatures,
-        &config.scope,
-        config.min_version,
-        &config.state_dir,
-    )
-}
-
 /// The tasks that tell webhooks of approvals; none where none is configured.
 fn tell_of_approvals(
     pdp: &Arc<Pdp>,
@@ -238,6 +227,17 @@ fn tell_of_approvals(
     let _ = pdp.webhooks.set(webhooks.counts());
     let (state, clock) = (Arc::clone(&pdp.state), pdp.clock.clone());
     Ok(webhooks.start(state, &pdp.approval_changes, clock, down))
+}
+
+/// The task that follows the shadow bundle; none where none is configured.
+async fn follow_shadow(
+    pdp: &Pdp,
+    config: &PdpConfig,
+    down: &watch::Receiver<bool>,
+) -> anyhow::Result<Option<JoinHandle<()>>> {
+    let (Some(shadow), Some(settings)) = (&pdp.shadow, &config.shadow) else { return Ok(None) };
+    let begun = shadow.begin(settings, config.source(), WORKER_STACK_BYTES, down.clone()).await;
+    begun.context("`[pdp.shadow]` cannot be used").map(Some)
 }
 
 /// The TCP listener's certificate, if it is to have one.
@@ -282,110 +282,6 @@ impl Pdp {
         !self.draining.load(Ordering::Relaxed)
             && self.audit.status().writable
             && self.live.of(DEFAULT_TENANT).is_some()
-    }
-
-    async fn first_load(&self, source: &BundleSource) -> Result<(), lictor_audit::AppendError> {
-        if self.take(source).await? {
-            return Ok(());
-        }
-        match source.load_last_good(self.clock.now_ms()) {
-            Ok(bundle) => {
-                tracing::warn!("the bundle was refused, the last good one is live again");
-                self.make_live(bundle, "last_good").await
-            }
-            Err(error) => {
-                tracing::error!(%error, "no bundle is live: everything is denied");
-                Ok(())
-            }
-        }
-    }
-
-    /// Looks at the candidate; whether it is live now.
-    async fn take(&self, source: &BundleSource) -> Result<bool, lictor_audit::AppendError> {
-        let now_ms = self.clock.now_ms();
-        let path = source.clone();
-        let loaded = tokio::task::spawn_blocking(move || path.load(now_ms)).await;
-        match loaded {
-            Ok(Ok(bundle)) => self.make_live(bundle, "source").await.map(|()| true),
-            Ok(Err(error)) => {
-                self.refuse_bundle(error.id(), &error.to_string()).await?;
-                Ok(false)
-            }
-            Err(_) => {
-                self.refuse_bundle("bundle_unreadable", "loading the bundle failed").await?;
-                Ok(false)
-            }
-        }
-    }
-
-    async fn make_live(
-        &self,
-        bundle: lictor_policy_lib::load::LoadedBundle,
-        from: &str,
-    ) -> Result<(), lictor_audit::AppendError> {
-        if !bundle.has_policies() {
-            tracing::error!("the bundle has no policies: NOTHING IS ALLOWED");
-        }
-        let now_ms = self.clock.now_ms();
-        let trust = match bundle.verified().trust() {
-            lictor_policy_lib::bundle::Trust::Signed { kids, .. } => json!({ "signed_by": kids }),
-            lictor_policy_lib::bundle::Trust::Unsigned => json!("unsigned"),
-        };
-        let reference = bundle.reference();
-        tracing::info!(name = reference.name, version = reference.version, "bundle live");
-        let body = json!({
-            "outcome": "live", "from": from, "tenant": DEFAULT_TENANT,
-            "bundle": reference, "trust": trust,
-        });
-        // The record first: no decision may name a bundle that the log lacks.
-        self.audit
-            .append(Entry::new(Kind::Bundle, now_ms, body.to_string()), Durability::Sync)
-            .await?;
-        self.live.swap(DEFAULT_TENANT, bundle, now_ms);
-        Ok(())
-    }
-
-    async fn refuse_bundle(
-        &self,
-        id: &str,
-        message: &str,
-    ) -> Result<(), lictor_audit::AppendError> {
-        let now_ms = self.clock.now_ms();
-        tracing::error!(id, message, "bundle refused");
-        let body = json!({ "outcome": "refused", "tenant": DEFAULT_TENANT, "reason": id });
-        let mut entry = Entry::new(Kind::Bundle, now_ms, body.to_string());
-        entry.sensitive.push(("/message".to_owned(), json!(message).to_string()));
-        self.live.refuse(
-            DEFAULT_TENANT,
-            Refusal { id: id.to_owned(), message: message.to_owned(), at_ms: now_ms },
-        );
-        self.audit.append(entry, Durability::Bounded).await.map(|_| ())
-    }
-}
-
-/// Looks at the source again and again. A change is loaded aside; calls go on
-/// with what is live.
-async fn watch_bundle(
-    pdp: Arc<Pdp>,
-    source: BundleSource,
-    every: Duration,
-    down: watch::Receiver<bool>,
-) {
-    let mut seen = source.stamp();
-    let mut ticks = tokio::time::interval(every);
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            () = stopped(down.clone()) => return,
-        }
-        let stamp = source.stamp();
-        if stamp == seen {
-            continue;
-        }
-        seen = stamp;
-        if let Err(error) = pdp.take(&source).await {
-            tracing::error!(%error, "a bundle change could not be recorded");
-        }
     }
 }
 
@@ -522,44 +418,6 @@ fn refuse(request: &Request, refused: &Refused) -> Response {
             .into_http();
     }
     crate::rest::problem(StatusCode::UNAUTHORIZED, id, &refused.to_string())
-}
-
-/// Prometheus text of what the decision point counts.
-#[must_use]
-pub fn metrics_text(pdp: &Pdp) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::from("# TYPE lictor_decisions_total counter\n");
-    let counts = &pdp.counts;
-    for (effect, count) in [("allow", &counts.allow), ("deny", &counts.deny), ("ask", &counts.ask)]
-    {
-        let value = count.load(Ordering::Relaxed);
-        let _ = writeln!(text, "lictor_decisions_total{{effect=\"{effect}\"}} {value}");
-    }
-    let audit = pdp.audit.status();
-    let _ = writeln!(text, "# TYPE lictor_audit_writable gauge");
-    let _ = writeln!(text, "lictor_audit_writable {}", u8::from(audit.writable));
-    let _ = writeln!(text, "# TYPE lictor_audit_records_total counter");
-    let _ = writeln!(text, "lictor_audit_records_total {}", audit.appended);
-    let _ = writeln!(text, "# TYPE lictor_ready gauge\nlictor_ready {}", u8::from(pdp.ready()));
-    let _ =
-        writeln!(text, "# TYPE lictor_bundle_version gauge\n# TYPE lictor_bundle_refused gauge");
-    for (tenant, state) in pdp.live.all() {
-        let version = state.live.as_ref().map_or(0, |bundle| bundle.reference().version);
-        let refused = u8::from(state.refused.is_some());
-        let _ = writeln!(text, "lictor_bundle_version{{tenant=\"{tenant}\"}} {version}");
-        let _ = writeln!(text, "lictor_bundle_refused{{tenant=\"{tenant}\"}} {refused}");
-    }
-    text.push_str(&pdp.counts.limits.text());
-    text.push_str(&crate::revocation::metrics_text(&pdp.revocation_lists()));
-    text.push_str(
-        &pdp.webhooks.get().map(|counts| webhook::metrics_text(counts)).unwrap_or_default(),
-    );
-    let waiting = pdp.approval_changes.waiting();
-    let _ =
-        writeln!(text, "# TYPE lictor_approval_waiters gauge\nlictor_approval_waiters {waiting}");
-    let issuers = pdp.approver.as_ref().map(|approver| approver.health()).unwrap_or_default();
-    text.push_str(&lictor_identity::remote::health::metrics_text(&issuers, pdp.clock.now_ms()));
-    text
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ async fn running(root: &Path, rules: &str) -> (Running, PeerHandle) {
     bundle(&root.join("bundle"), rules);
     let config = PdpConfig {
         listen: ([127, 0, 0, 1], 0).into(),
-        bundle: root.join("bundle"),
+        bundle: root.join("bundle").into(),
         state_dir: root.join("state"),
         insecure_dev: true,
         ..PdpConfig::default()
@@ -200,7 +200,7 @@ async fn an_opened_session_is_renewed_with_what_it_did_and_only_by_its_own_agent
     let clock = Clock::from_fn(move || told.load(std::sync::atomic::Ordering::SeqCst));
     let config = PdpConfig {
         listen: ([127, 0, 0, 1], 0).into(),
-        bundle: root.path().join("bundle"),
+        bundle: root.path().join("bundle").into(),
         state_dir: root.path().join("state"),
         insecure_dev: true,
         ..PdpConfig::default()
@@ -254,14 +254,15 @@ limits contains {"id": "one", "kind": "once", "key": "k"} if true"#;
     let (running, pdp) = running(root.path(), rules).await;
     // Asked before the tenant that the call is of.
     let other = PdpConfig {
-        bundle: root.path().join("bundle"),
+        bundle: root.path().join("bundle").into(),
         state_dir: root.path().join("other"),
         insecure_dev: true,
         ..PdpConfig::default()
     };
     std::fs::create_dir_all(&other.state_dir).unwrap();
-    let other = crate::server::source(&other).unwrap().load(1).unwrap();
-    running.pdp().live.swap("a", other, 1);
+    let source = crate::source::BundleSource::open(&other.source()).unwrap();
+    let other = source.load(1).await.unwrap();
+    running.pdp().live.swap("a", other, crate::live::Origin::source("other"), 1);
     let asked = call();
     assert_eq!(pdp.decide(Arc::clone(&asked), 0).await.unwrap().decision.effect, Effect::Allow);
     let settle = Settle {

@@ -77,7 +77,7 @@ async fn running(root: &Path, state: StateConfig) -> (Running, PeerHandle) {
     write(&bundle, "rego/u/u.rego", RULES);
     let config = PdpConfig {
         listen: ([127, 0, 0, 1], 0).into(),
-        bundle,
+        bundle: bundle.into(),
         state_dir: root.join("state"),
         state,
         insecure_dev: true,

@@ -13,7 +13,7 @@ use lictor_proto::decide::Decide;
 use lictor_proto::decision::{Decision, Effect, Standing};
 use lictor_proto::revocation::Kind;
 
-use super::{build, source};
+use super::{build, follow};
 use crate::approvals::resolve::{Given, ResolveError};
 use crate::approvals::wait::{WAITERS_MAX, WaitError};
 use crate::clock::{Clock, new_id};
@@ -99,7 +99,7 @@ impl Desk {
 
     fn config(&self, name: &str) -> PdpConfig {
         PdpConfig {
-            bundle: self.root.path().join("bundle"),
+            bundle: self.root.path().join("bundle").into(),
             state_dir: self.root.path().join(name).join("state"),
             insecure_dev: true,
             ..PdpConfig::default()
@@ -115,7 +115,7 @@ impl Desk {
         let settings = Settings { api_keys: Some(self.keys.clone().into()), ..Settings::default() };
         let people = Authenticator::new(settings).unwrap();
         let pdp = Arc::new(build(&config, store, &audit, Some(people), clock).unwrap());
-        pdp.first_load(&source(&config).unwrap()).await.unwrap();
+        follow(&pdp, &config).unwrap().start().await.unwrap();
         pdp
     }
 
@@ -123,7 +123,7 @@ impl Desk {
     async fn another_bundle(&self, version: u64) {
         self.write_bundle(version);
         for (n, pdp) in self.points.iter().enumerate() {
-            pdp.first_load(&source(&self.config(&format!("pdp{n}"))).unwrap()).await.unwrap();
+            follow(pdp, &self.config(&format!("pdp{n}"))).unwrap().start().await.unwrap();
         }
     }
 

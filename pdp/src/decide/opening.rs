@@ -1,5 +1,6 @@
 //! Sessions that a decision opens or renews.
 
+use lictor_policy_lib::replay::How;
 use lictor_proto::decision::Effect;
 
 use super::{Asked, Made, Pdp, state_failure};
@@ -38,6 +39,7 @@ impl Pdp {
                 made.decision.effect = Effect::Deny;
                 made.decision.obligations.clear();
                 made.decision.reasons = vec![state_failure(&error)];
+                made.how = How::Refused;
             }
         }
     }

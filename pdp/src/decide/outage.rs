@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use lictor_policy_lib::evaluate::Verdict;
 use lictor_policy_lib::limits::OnError;
+use lictor_policy_lib::replay::How;
 use lictor_proto::call::Phase;
 use lictor_proto::decide::Hints;
 use lictor_proto::decision::Effect;
@@ -52,7 +53,8 @@ impl Asked<'_> {
     }
 
     fn uncounted(&self, verdict: Arc<Verdict>, facts: Facts, hints: Hints) -> Made {
-        Made { state_unavailable: true, ..self.uncommitted(verdict, facts, hints) }
+        let how = How::Uncounted;
+        Made { state_unavailable: true, how, ..self.uncommitted(verdict, facts, hints) }
     }
 
     fn lost(&self, error: &StateError) -> Made {

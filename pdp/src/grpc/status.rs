@@ -14,6 +14,7 @@ use super::revocation::list_to_pb;
 use super::{peer_of, status};
 use crate::decide::Pdp;
 use crate::live::TenantBundle;
+use crate::shadow::Shadow;
 use crate::state::approval::rfc3339;
 
 /// Both services.
@@ -57,18 +58,30 @@ pub fn status_of(pdp: &Pdp) -> pb::GetStatusResponse {
             .collect(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         revocations: pdp.revocation_lists().iter().map(list_to_pb).collect(),
+        shadow: pdp.shadow.as_deref().map(shadow_status),
+    }
+}
+
+fn shadow_status(shadow: &Shadow) -> pb::ShadowStatus {
+    let outcomes = shadow.outcomes().into_iter();
+    pb::ShadowStatus {
+        bundle: Some(bundle_status(DEFAULT_TENANT, &shadow.bundle())),
+        sample: shadow.sample(),
+        queued: shadow.queued() as u64,
+        decisions: outcomes.map(|(outcome, count)| (outcome.as_str().to_owned(), count)).collect(),
     }
 }
 
 fn bundle_status(tenant: &str, state: &TenantBundle) -> pb::BundleStatus {
     let live = state.live.as_ref();
     let refused = state.refused.as_ref();
+    let (origin, failed) = (state.origin.as_ref(), state.source.failed.as_ref());
     pb::BundleStatus {
         tenant: tenant.to_owned(),
         live: live.map(|bundle| wire::bundle_to_pb(bundle.reference())),
         since: live.map(|_| rfc3339(state.since_ms)).unwrap_or_default(),
-        refused: refused.map(|r| format!("{}: {}", r.id, r.message)).unwrap_or_default(),
-        refused_at: refused.map(|r| rfc3339(r.at_ms)).unwrap_or_default(),
+        refused: refused.map(|r| format!("{}: {}", r.why.id, r.why.message)).unwrap_or_default(),
+        refused_at: refused.map(|r| rfc3339(r.why.at_ms)).unwrap_or_default(),
         trust: live
             .map(|bundle| match bundle.verified().trust() {
                 Trust::Signed { .. } => "signed",
@@ -76,7 +89,20 @@ fn bundle_status(tenant: &str, state: &TenantBundle) -> pb::BundleStatus {
             })
             .unwrap_or_default()
             .to_owned(),
+        from: origin.map(|origin| origin.from.to_owned()).unwrap_or_default(),
+        place: origin.map(|origin| origin.place.clone()).unwrap_or_default(),
+        refused_version: refused.and_then(|r| r.version).unwrap_or_default(),
+        refused_digest: refused.and_then(|r| r.digest.clone()).unwrap_or_default(),
+        last_check: told(state.source.checked_ms),
+        last_success: told(state.source.answered_ms),
+        last_error: failed.map(|f| format!("{}: {}", f.id, f.message)).unwrap_or_default(),
+        last_error_at: failed.map(|f| rfc3339(f.at_ms)).unwrap_or_default(),
     }
+}
+
+/// A time, or nothing for never.
+fn told(ms: i64) -> String {
+    if ms == 0 { String::new() } else { rfc3339(ms) }
 }
 
 #[tonic::async_trait]

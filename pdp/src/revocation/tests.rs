@@ -68,7 +68,7 @@ impl Site {
     async fn try_start(&self, revocations: Option<RevocationsConfig>) -> anyhow::Result<Running> {
         let config = PdpConfig {
             listen: ([127, 0, 0, 1], 0).into(),
-            bundle: self.root().join("bundle"),
+            bundle: self.root().join("bundle").into(),
             state_dir: self.root().join("state"),
             insecure_dev: true,
             state: self.store.clone(),

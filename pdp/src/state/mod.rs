@@ -225,6 +225,16 @@ pub trait State: Send + Sync {
         Ok(None)
     }
 
+    /// Raises the lowest version of a bundle that may be live, for all decision points of this
+    /// store, to `version`; 0 only asks. Returns what it is then; `None` where nobody shares this
+    /// store.
+    ///
+    /// # Errors
+    /// [`StateError::Unavailable`] if the store does not answer.
+    async fn raise_floor(&self, _tenant: &str, _version: u64) -> Result<Option<u64>, StateError> {
+        Ok(None)
+    }
+
     /// Whether every question is a round trip, so that what nobody would look at is not asked.
     fn is_far(&self) -> bool {
         false

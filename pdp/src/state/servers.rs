@@ -402,4 +402,8 @@ impl State for Shifted {
     ) -> Result<Option<String>, StateError> {
         State::put_shared_text(&self.redis, expected, text).await
     }
+
+    async fn raise_floor(&self, tenant: &str, version: u64) -> Result<Option<u64>, StateError> {
+        self.redis.raise_floor(tenant, version).await
+    }
 }

@@ -446,6 +446,7 @@ macro_rules! every_case {
                 amounts_are_exact_up_to_two_to_the_53,
                 a_shared_text_is_replaced_by_whoever_knows_it,
                 of_many_who_replace_a_shared_text_at_once_one_does,
+                a_floor_only_rises,
             ]
         );
     };

@@ -62,7 +62,7 @@ impl Point {
         bundle(&root.path().join("bundle"));
         let mut config = PdpConfig {
             listen: ([127, 0, 0, 1], 0).into(),
-            bundle: root.path().join("bundle"),
+            bundle: root.path().join("bundle").into(),
             state_dir: root.path().join("state"),
             insecure_dev: true,
             ..PdpConfig::default()

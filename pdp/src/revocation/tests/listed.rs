@@ -87,7 +87,7 @@ async fn a_refused_list_leaves_the_old_one_live() {
         assert_eq!(lists_refused(pdp), id);
         assert_eq!(told(pdp, call()).await, "agent_revoked", "{id}");
     }
-    let metrics = crate::server::metrics_text(pdp);
+    let metrics = crate::metrics::metrics_text(pdp);
     assert!(metrics.contains("lictor_revocations_version{list=\"configured\"} 5\n"), "{metrics}");
     assert!(metrics.contains("lictor_revocations_refused{list=\"configured\"} 1\n"), "{metrics}");
     site.put(&good);

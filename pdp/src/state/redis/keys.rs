@@ -37,6 +37,11 @@ impl Keys {
         format!("{}revocations", self.prefix)
     }
 
+    /// The lowest version of a bundle that may be live.
+    pub(super) fn floor(&self, tenant: &str) -> String {
+        self.of(tenant, "floor", "bundle")
+    }
+
     pub(super) fn call(&self, tenant: &str, id: &str) -> String {
         self.of(tenant, "call", id)
     }

@@ -102,6 +102,7 @@ struct Scripts {
     lease: Script,
     correct: Script,
     shared: Script,
+    floor: Script,
 }
 
 impl Scripts {
@@ -135,6 +136,7 @@ impl Scripts {
             answer: Script::new(include_str!("lua/answer.lua")),
             open: Script::new(include_str!("lua/open.lua")),
             shared: shared::script(),
+            floor: Script::new(include_str!("lua/floor.lua")),
         }
     }
 }
@@ -414,6 +416,12 @@ impl State for Redis {
         text: &str,
     ) -> Result<Option<String>, StateError> {
         Redis::put_shared_text(self, expected, text).await
+    }
+
+    async fn raise_floor(&self, tenant: &str, version: u64) -> Result<Option<u64>, StateError> {
+        let mut call = self.scripts.floor.prepare_invoke();
+        call.key(self.keys.floor(tenant)).arg(version);
+        self.run(&call).await.map(Some)
     }
 }
 

@@ -458,6 +458,10 @@ impl State for Sliced {
         State::put_shared_text(&self.inner.shared, expected, text).await
     }
 
+    async fn raise_floor(&self, tenant: &str, version: u64) -> Result<Option<u64>, StateError> {
+        self.inner.shared.raise_floor(tenant, version).await
+    }
+
     async fn close(&self) -> Result<(), StateError> {
         self.inner.give_back(i64::MAX, true).await
     }

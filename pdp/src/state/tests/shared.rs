@@ -29,6 +29,22 @@ pub(super) async fn a_shared_text_is_replaced_by_whoever_knows_it(state: Arc<dyn
     assert_eq!(again.unwrap(), one, "the same content has the same mark");
 }
 
+pub(super) async fn a_floor_only_rises(state: Arc<dyn State>) {
+    let raise = async |tenant: &str, version| state.raise_floor(tenant, version).await.unwrap();
+    let Some(none) = raise("a", 0).await else {
+        assert_eq!(raise("a", 7).await, None);
+        return;
+    };
+    assert_eq!(none, 0);
+    assert_eq!(raise("a", 7).await, Some(7));
+    assert_eq!(raise("a", 6).await, Some(7));
+    assert_eq!(raise("a", 0).await, Some(7));
+    assert_eq!(raise("b", 0).await, Some(0), "another tenant's is its own");
+    let most = (1 << 53) - 1;
+    assert_eq!(raise("a", most).await, Some(most));
+    assert_eq!(raise("a", most - 1).await, Some(most), "exact up to the highest version");
+}
+
 pub(super) async fn of_many_who_replace_a_shared_text_at_once_one_does(state: Arc<dyn State>) {
     if state.shared_text("").await.unwrap().is_none() {
         assert_eq!(state.put_shared_text("", "one").await.unwrap(), None);
