@@ -11,7 +11,7 @@
 //! - `flow`: one message from there to its answer, the stages in their order
 //! - `upstream`: the way to the server behind; `told`: what it is told of the call
 //! - `answer`: the way back, whole or streamed; `response`: the second decision and masks; `lists`: what a caller may see of a list
-//! - `stream`: streamed answers; `sse`: events without changing a byte
+//! - `stream`: streamed answers; [`sse`]: events without changing a byte
 //! - `sessions`: legacy sessions and who made them
 //! - [`refusal`]: refusals in the shape of the protocol
 //!
@@ -29,7 +29,7 @@ pub mod refusal;
 mod response;
 pub mod server;
 mod sessions;
-mod sse;
+pub mod sse;
 mod stream;
 mod texts;
 mod told;

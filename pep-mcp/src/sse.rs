@@ -6,7 +6,7 @@ use crate::ingress::ENVELOPE;
 
 /// Cuts a stream of bytes into whole events.
 #[derive(Debug)]
-pub(crate) struct Splitter {
+pub struct Splitter {
     buffer: Vec<u8>,
     /// Everything before this offset holds no end of an event.
     searched: usize,
@@ -16,20 +16,25 @@ pub(crate) struct Splitter {
 /// An event is longer than is read.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an event of the stream is longer than {0} bytes")]
-pub(crate) struct EventTooLong(usize);
+pub struct EventTooLong(usize);
 
 impl Splitter {
-    pub(crate) fn new(max_event_bytes: usize) -> Self {
+    /// For events of at most so many bytes.
+    #[must_use]
+    pub fn new(max_event_bytes: usize) -> Self {
         Self { buffer: Vec::new(), searched: 0, max_event_bytes }
     }
 
     /// Adds bytes as they came.
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
+    pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
     /// The next whole event with its empty line, or `None` where more bytes are needed.
-    pub(crate) fn next_event(&mut self) -> Result<Option<Vec<u8>>, EventTooLong> {
+    ///
+    /// # Errors
+    /// An event that is longer than is read.
+    pub fn next_event(&mut self) -> Result<Option<Vec<u8>>, EventTooLong> {
         match self.end_of_event() {
             Some(end) if end <= self.max_event_bytes => {
                 let rest = self.buffer.split_off(end);
@@ -82,10 +87,13 @@ impl Splitter {
 /// An event is not UTF-8, so that readers could differ on what it says.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an event of the stream is not UTF-8")]
-pub(crate) struct EventNotText;
+pub struct EventNotText;
 
 /// The JSON text in the `data` of an event; `None` for comments and events without data.
-pub(crate) fn data_of(event: &[u8]) -> Result<Option<Vec<u8>>, EventNotText> {
+///
+/// # Errors
+/// An event that is not UTF-8.
+pub fn data_of(event: &[u8]) -> Result<Option<Vec<u8>>, EventNotText> {
     let text = std::str::from_utf8(event).map_err(|_| EventNotText)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = text.split(['\n', '\r']).filter_map(|line| match line.strip_prefix("data") {
@@ -126,7 +134,7 @@ pub(crate) fn message(data: &str) -> Vec<u8> {
 
 /// What the message in an event is.
 #[derive(Debug)]
-pub(crate) enum Heard {
+pub enum Heard {
     /// An answer; the id as JSON text, `null` where it names none.
     Answer {
         /// The id.
@@ -140,7 +148,7 @@ pub(crate) enum Heard {
 
 /// Why the message of an event is not passed on.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unheard {
+pub enum Unheard {
     /// Not JSON that every reader understands alike.
     #[error(transparent)]
     Scan(#[from] lictor_proto::json::ScanError),
@@ -151,7 +159,10 @@ pub(crate) enum Unheard {
 
 /// Reads the message of an event. What a client could take for an answer although it is none, or
 /// the other way round, would pass without what is done to answers.
-pub(crate) fn heard(data: &[u8]) -> Result<Heard, Unheard> {
+///
+/// # Errors
+/// A message that is not JSON, or not certainly one or the other.
+pub fn heard(data: &[u8]) -> Result<Heard, Unheard> {
     let node = scan(data)?;
     let answers = node.get("result").is_some() || node.get("error").is_some();
     let clear = node.is_object() && node.get("method").is_some() != answers;
