@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use lictor_policy_lib::bundle::{Files, VerifyError};
-use lictor_policy_lib::diagnostic::{Diagnostic, Level};
+use lictor_policy_lib::diagnostic::mark::width_at;
+use lictor_policy_lib::diagnostic::{Diagnostic, Level, codes};
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failure};
@@ -18,12 +19,26 @@ pub(crate) struct Problems {
     path: PathBuf,
     diagnostics: Vec<Diagnostic>,
     files: Files,
+    /// Where in `files` the files lie that are named without it.
+    folder: &'static str,
 }
 
 impl Problems {
     /// Problems of the bundle at `path`.
     pub(crate) fn new(path: &Path, diagnostics: Vec<Diagnostic>, files: Files) -> Self {
-        Self { path: path.to_owned(), diagnostics, files }
+        Self { path: path.to_owned(), diagnostics, files, folder: "" }
+    }
+
+    /// The same of a bundle whose own files were put into `folder`: they are named as
+    /// they were.
+    pub(crate) fn moved_to(mut self, folder: &'static str) -> Self {
+        for diagnostic in &mut self.diagnostics {
+            if let Some(name) = diagnostic.file.strip_prefix(folder) {
+                diagnostic.file = name.to_owned();
+            }
+        }
+        self.folder = folder;
+        self
     }
 
     /// A bundle that was refused before anything in it was parsed.
@@ -88,10 +103,10 @@ impl Problems {
     /// The source line and the marks under it.
     fn source(&self, diagnostic: &Diagnostic) -> Option<(String, String)> {
         let index = usize::try_from(diagnostic.line).ok()?.checked_sub(1)?;
-        let text = std::str::from_utf8(self.files.get(&diagnostic.file)?).ok()?;
+        let text = self.files.get(&format!("{}{}", self.folder, diagnostic.file));
+        let text = std::str::from_utf8(text.or_else(|| self.files.get(&diagnostic.file))?).ok()?;
         let line = text.lines().nth(index)?;
-        let col = usize::try_from(diagnostic.col).ok()?;
-        Some(underline(line, col))
+        Some(underline(line, diagnostic.col, diagnostic.end_col))
     }
 
     /// The problems as JSON values.
@@ -105,12 +120,13 @@ impl Problems {
         let mut rules: Vec<&str> = self.diagnostics.iter().map(|d| d.code).collect();
         rules.sort_unstable();
         rules.dedup();
-        let rules: Vec<Value> = rules.into_iter().map(|id| json!({"id": id})).collect();
+        let rules: Vec<Value> = rules.into_iter().map(sarif_rule).collect();
         json!({
             "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
             "version": "2.1.0",
             "runs": [{
                 "tool": {"driver": {"name": "lictor", "version": env!("CARGO_PKG_VERSION"), "rules": rules}},
+                "columnKind": "unicodeCodePoints",
                 "results": results,
             }],
         })
@@ -127,11 +143,39 @@ impl Problems {
     }
 }
 
-fn sarif_result(diagnostic: &Diagnostic) -> Value {
-    let level = match diagnostic.level {
+fn sarif_level(level: Level) -> &'static str {
+    match level {
         Level::Error => "error",
         Level::Warning => "warning",
-    };
+    }
+}
+
+fn sarif_rule(id: &str) -> Value {
+    match codes::find(id) {
+        None => json!({ "id": id }),
+        Some(code) => json!({
+            "id": id,
+            "shortDescription": {"text": code.text},
+            "help": {"text": code.text},
+            "defaultConfiguration": {"level": sarif_level(code.level)},
+        }),
+    }
+}
+
+/// The place in its file; without columns it is the whole line.
+fn sarif_region(diagnostic: &Diagnostic) -> Value {
+    let Diagnostic { line, col, end_col, .. } = diagnostic;
+    if *col == 0 {
+        json!({"startLine": line})
+    } else if end_col > col {
+        json!({"startLine": line, "startColumn": col, "endLine": line, "endColumn": end_col})
+    } else {
+        json!({"startLine": line, "startColumn": col})
+    }
+}
+
+fn sarif_result(diagnostic: &Diagnostic) -> Value {
+    let level = sarif_level(diagnostic.level);
     let mut text = diagnostic.message.clone();
     if !diagnostic.help.is_empty() {
         text.push_str(&format!(" ({})", diagnostic.help));
@@ -142,9 +186,7 @@ fn sarif_result(diagnostic: &Diagnostic) -> Value {
         if diagnostic.line > 0
             && let Some(place) = place.as_object_mut()
         {
-            let region =
-                json!({"startLine": diagnostic.line, "startColumn": diagnostic.col.max(1)});
-            place.insert("region".to_owned(), region);
+            place.insert("region".to_owned(), sarif_region(diagnostic));
         }
         if let Some(result) = result.as_object_mut() {
             result.insert("locations".to_owned(), json!([{"physicalLocation": place}]));
@@ -153,12 +195,17 @@ fn sarif_result(diagnostic: &Diagnostic) -> Value {
     result
 }
 
-/// A line made safe to show, with `^` under the word at column `col` (characters, from
-/// 1); the whole line is marked where the column is not known.
-fn underline(line: &str, col: usize) -> (String, String) {
+/// A line made safe to show, with `^` under what stands from column `col` up to `end_col`
+/// (characters, from 1), or under the word there if it has no end; the whole line is marked where
+/// the column is not known.
+fn underline(line: &str, col: u32, end_col: u32) -> (String, String) {
     let characters: Vec<char> = line.chars().collect();
+    let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     let (start, length) = match col.checked_sub(1) {
-        Some(start) => (start.min(characters.len()), word_length(&characters, start)),
+        Some(start) => {
+            let width = if end_col > col { end_col - col } else { width_at(line, col) };
+            (count(start).min(characters.len()), count(width))
+        }
         None => {
             let start = characters.iter().take_while(|c| c.is_whitespace()).count();
             (start, line.trim().chars().count())
@@ -169,25 +216,10 @@ fn underline(line: &str, col: usize) -> (String, String) {
     let from = if characters.len() > SHOWN_LINE_CHARS { start.saturating_sub(40) } else { 0 };
     let before = safe(characters.get(from..start).unwrap_or_default());
     let rest = characters.get(start..).unwrap_or_default();
-    let rest = safe(rest.get(..SHOWN_LINE_CHARS.min(rest.len())).unwrap_or_default());
-    let marks = format!("{}{}", " ".repeat(before.chars().count()), "^".repeat(length.max(1)));
-    (format!("{before}{rest}"), marks)
-}
-
-/// Length of the word at `start`: a name, a path such as `A::B::"c"`, an annotation.
-fn word_length(characters: &[char], start: usize) -> usize {
-    let rest = characters.get(start..).unwrap_or_default();
-    let at = usize::from(rest.first() == Some(&'@'));
-    let is_word = |c: &char| c.is_alphanumeric() || matches!(c, '_' | ':');
-    let word = rest.get(at..).unwrap_or_default().iter().take_while(|c| is_word(c)).count() + at;
-    let after = rest.get(word..).unwrap_or_default();
-    let path = word > 0 && rest.get(word - 1) == Some(&':');
-    if path && after.first() == Some(&'"') {
-        let quoted = after.iter().skip(1).take_while(|c| **c != '"').count();
-        return word + quoted + 2;
-    }
-    // A colon after a name is not part of it.
-    if path { word - 1 } else { word }
+    let rest = rest.get(..SHOWN_LINE_CHARS.min(rest.len())).unwrap_or_default();
+    let marked = safe(rest.get(..length.min(rest.len())).unwrap_or_default());
+    let marks = "^".repeat(marked.chars().count().max(1));
+    (format!("{before}{}", safe(rest)), format!("{}{marks}", " ".repeat(before.chars().count())))
 }
 
 #[cfg(test)]
@@ -197,22 +229,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_word_at_the_place_is_underlined() {
-        let (line, marks) = underline("allow if foo == 1", 10);
+    fn all_of_what_is_meant_is_underlined() {
+        let (line, marks) = underline("allow if foo == 1", 10, 0);
         assert_eq!(line, "allow if foo == 1");
         assert_eq!(marks, "         ^^^");
-        assert_eq!(underline("\tx", 2), ("    x".to_owned(), "    ^".to_owned()));
-        assert_eq!(underline("ab", 9).1, "  ^");
-        assert_eq!(underline("a == L::A::\"x/y\",", 6).1, "     ^^^^^^^^^^^");
-        assert_eq!(underline("@id(\"x\")", 1).1, "^^^");
-        assert_eq!(underline("k: v", 1).1, "^");
-        assert_eq!(underline("  ab cd ", 0).1, "  ^^^^^");
+        assert_eq!(underline("allow if foo == 1", 10, 18).1, "         ^^^^^^^^");
+        assert_eq!(underline("\tx", 2, 0), ("    x".to_owned(), "    ^".to_owned()));
+        assert_eq!(underline("a\tb c", 1, 4).1, "^^^^^^", "a tab is as wide as it is shown");
+        assert_eq!(underline("ab", 9, 0).1, "  ^");
+        assert_eq!(underline("ab", 1, 99).1, "^^");
+        assert_eq!(underline("  ab cd ", 0, 0).1, "  ^^^^^");
     }
 
     #[test]
     fn a_very_long_line_is_shown_around_its_mark() {
         let long = format!("{}X{}", "a".repeat(1000), "b".repeat(1000));
-        let (line, marks) = underline(&long, 1001);
+        let (line, marks) = underline(&long, 1001, 0);
         assert!(line.chars().count() <= SHOWN_LINE_CHARS + 40, "{}", line.len());
         assert!(marks.starts_with(&" ".repeat(40)) && marks.trim_start().starts_with('^'));
     }

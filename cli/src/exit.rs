@@ -18,10 +18,13 @@ pub(crate) enum Exit {
     Ask = 4,
     /// The bundle does not load.
     PolicyInvalid = 5,
-    /// `test`: at least one test failed.
+    /// `test`: at least one test failed. `fmt --check`: a file is not formatted. `schema drift`:
+    /// a tool is not what was pinned.
     TestsFailed = 6,
     /// A signature, a hash chain or a bundle's version or time is not acceptable.
     Broken = 7,
+    /// `replay`: recorded calls would be decided otherwise.
+    Flips = 8,
 }
 
 impl From<Exit> for ExitCode {
@@ -149,7 +152,8 @@ mod tests {
             Exit::PolicyInvalid,
             Exit::TestsFailed,
             Exit::Broken,
+            Exit::Flips,
         ];
-        assert_eq!(all.map(|exit| exit as u8), [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(all.map(|exit| exit as u8), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
     }
 }

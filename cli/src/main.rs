@@ -8,12 +8,14 @@
 //! - [`output`]: standard output, standard error, colours.
 //! - [`demo`], [`up`]: everything in one process, for a tour and for service.
 //! - [`diagnostics`]: load problems with the source line underlined, JSON, SARIF.
+//! - [`embedded`]: the bundles of this repository.
 //! - [`time`]: the clock, and times as people write them.
 
 mod args;
 mod command;
 mod demo;
 mod diagnostics;
+mod embedded;
 mod exit;
 mod output;
 mod time;
@@ -33,8 +35,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Decides what AI agents may do: signed policy bundles, enforcement, evidence.
 ///
 /// Exit codes: 0 yes or allowed, 1 failed to run, 2 usage, 3 denied (decide),
-/// 4 approval needed (decide), 5 policy invalid, 6 tests failed, 7 signature or
-/// chain broken. Data is on standard output, talk on standard error.
+/// 4 approval needed (decide), 5 policy invalid, 6 tests failed (also `fmt --check` and
+/// `schema drift`), 7 signature or chain broken, 8 recorded calls would be decided
+/// otherwise (replay, diff). Data is on standard output, talk on standard error.
 #[derive(Debug, Parser)]
 #[command(name = "lictor", version, propagate_version = true, arg_required_else_help = true)]
 struct Cli {

@@ -77,6 +77,12 @@ impl Paint {
         Self { on: wanted && io::stdout().is_terminal() }
     }
 
+    /// For standard error, honouring `NO_COLOR`.
+    pub(crate) fn stderr() -> Self {
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self { on: wanted && io::stderr().is_terminal() }
+    }
+
     /// Never any colour.
     pub(crate) fn plain() -> Self {
         Self { on: false }

@@ -48,6 +48,14 @@ impl When {
         Ok(Self::After(count.saturating_mul(unit_ms)))
     }
 
+    /// The moment in Unix milliseconds; a duration counts back from now.
+    pub(crate) fn back_ms(self, now_ms: i64) -> i64 {
+        match self {
+            Self::At(ms) => ms,
+            Self::After(ms) => now_ms.saturating_sub(ms),
+        }
+    }
+
     /// The moment in Unix milliseconds.
     pub(crate) fn at_ms(self, now_ms: i64) -> i64 {
         match self {

@@ -59,8 +59,16 @@ impl Raw {
     /// # Errors
     /// [`VerifyError`].
     pub(crate) fn verify_unsigned(&self) -> Result<VerifiedBundle, VerifyError> {
+        self.verify_unsigned_at(0)
+    }
+
+    /// The same, for checks that say what has ended by `now_ms`.
+    ///
+    /// # Errors
+    /// [`VerifyError`].
+    pub(crate) fn verify_unsigned_at(&self, now_ms: i64) -> Result<VerifiedBundle, VerifyError> {
         let floor = Floor { min_version: 0, window: Window::Ignored };
-        self.verify(&Require::AllowUnsigned, &floor, 0)
+        self.verify(&Require::AllowUnsigned, &floor, now_ms)
     }
 }
 
@@ -70,12 +78,20 @@ impl Raw {
 /// # Errors
 /// What cannot be read.
 pub(crate) fn read(path: &Path) -> Result<Result<Raw, ArchiveError>, Failure> {
+    if path.is_dir() {
+        return Ok(read_folder(path)?.map(Raw::Folder));
+    }
+    read_archive_bytes(path).map(|bytes| Ok(Raw::Archive(bytes)))
+}
+
+/// The bytes of an archive.
+///
+/// # Errors
+/// What cannot be read, or is too large.
+pub(crate) fn read_archive_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     let metadata = fs::metadata(path).map_err(|error| {
         io("read", path, error).help("give a bundle folder, or an archive made by `lictor build`")
     })?;
-    if metadata.is_dir() {
-        return Ok(read_folder(path)?.map(Raw::Folder));
-    }
     let bytes = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
     let max = Limits::default().archive_bytes;
     if bytes > max {
@@ -84,7 +100,7 @@ pub(crate) fn read(path: &Path) -> Result<Result<Raw, ArchiveError>, Failure> {
             path.display()
         )));
     }
-    fs::read(path).map(|bytes| Ok(Raw::Archive(bytes))).map_err(|error| io("read", path, error))
+    fs::read(path).map_err(|error| io("read", path, error))
 }
 
 /// Reads a bundle's folder. Files and folders whose name begins with a dot are passed
@@ -93,6 +109,17 @@ pub(crate) fn read(path: &Path) -> Result<Result<Raw, ArchiveError>, Failure> {
 /// # Errors
 /// What cannot be read, and links.
 pub(crate) fn read_folder(root: &Path) -> Result<Result<Files, ArchiveError>, Failure> {
+    read_folder_as(root, Files::from_pairs)
+}
+
+/// The same, made into what `make` makes of names and bytes.
+///
+/// # Errors
+/// What cannot be read, and links.
+pub(crate) fn read_folder_as<T>(
+    root: &Path,
+    make: impl Fn(Vec<(String, Vec<u8>)>, &Limits) -> Result<T, ArchiveError>,
+) -> Result<Result<T, ArchiveError>, Failure> {
     let limits = Limits::default();
     let mut pairs: Vec<(String, Vec<u8>)> = Vec::new();
     let mut total_bytes = 0_usize;
@@ -125,12 +152,12 @@ pub(crate) fn read_folder(root: &Path) -> Result<Result<Files, ArchiveError>, Fa
             total_bytes = total_bytes.saturating_add(content.len());
             pairs.push((name, content));
             if total_bytes > limits.total_bytes || pairs.len() > limits.entries {
-                return Ok(Files::from_pairs(pairs, &limits));
+                return Ok(make(pairs, &limits));
             }
         }
     }
     pairs.sort();
-    Ok(Files::from_pairs(pairs, &limits))
+    Ok(make(pairs, &limits))
 }
 
 /// A bundle, or why it does not load.
@@ -141,10 +168,18 @@ pub(crate) type Loading<T> = Result<T, Problems>;
 /// # Errors
 /// What cannot be read; the inner error is the bundle's.
 pub(crate) fn verified(path: &Path) -> Result<Loading<VerifiedBundle>, Failure> {
+    verified_at(path, 0)
+}
+
+/// The same, saying what has ended by `now_ms`.
+///
+/// # Errors
+/// What cannot be read; the inner error is the bundle's.
+pub(crate) fn verified_at(path: &Path, now_ms: i64) -> Result<Loading<VerifiedBundle>, Failure> {
     let refused = |error: VerifyError| Problems::refused(path, &error);
     Ok(match read(path)? {
         Err(error) => Err(refused(error.into())),
-        Ok(raw) => raw.verify_unsigned().map_err(refused),
+        Ok(raw) => raw.verify_unsigned_at(now_ms).map_err(refused),
     })
 }
 

@@ -7,6 +7,7 @@ use lictor_policy_lib::bundle::{ComposeError, Part, compose, pack};
 use serde_json::json;
 
 use crate::args::bundle::{self, Raw};
+use crate::args::opa::OpaArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::{Format, Paint, print, print_json, say};
 
@@ -20,6 +21,8 @@ pub(crate) struct BuildArgs {
     /// The archive to write.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
+    #[command(flatten)]
+    opa: OpaArgs,
     /// How the result is told.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -28,7 +31,11 @@ pub(crate) struct BuildArgs {
 /// Runs the command.
 pub(crate) fn run(args: &BuildArgs) -> Result<Exit, Failure> {
     let output = bundle::output_path(args.output.clone())?;
-    let parts = args.folders.iter().map(|folder| part(folder)).collect::<Result<_, _>>()?;
+    let parts = if args.opa.given() {
+        vec![converted(args)?]
+    } else {
+        args.folders.iter().map(|folder| part(folder)).collect::<Result<_, _>>()?
+    };
     let files = compose(parts).map_err(|error| refused(&error))?;
     let raw = Raw::Archive(pack(&files));
     let verified = raw.verify_unsigned().map_err(|error| {
@@ -64,6 +71,23 @@ pub(crate) fn run(args: &BuildArgs) -> Result<Exit, Failure> {
         ))?,
     }
     Ok(Exit::Ok)
+}
+
+/// The one OPA bundle that is given, as a bundle of ours.
+fn converted(args: &BuildArgs) -> Result<Part, Failure> {
+    let [path] = args.folders.as_slice() else {
+        let failure = Failure::usage("`--opa` takes one bundle");
+        return Err(failure.help("build each, then compose the folders or leave the others out"));
+    };
+    let converted = match args.opa.convert(path)? {
+        Some(Ok(converted)) => converted,
+        Some(Err(problems)) => return Err(problems.failure()),
+        None => return Err(Failure::usage("`--opa` is not given")),
+    };
+    for warning in &converted.warnings {
+        say(&warning.to_string());
+    }
+    Ok(Part { origin: path.display().to_string(), files: converted.files })
 }
 
 fn part(folder: &Path) -> Result<Part, Failure> {

@@ -4,8 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use lictor_policy_lib::conclude::{DryRun, dry_run};
+use lictor_policy_lib::conclude::dry_run;
 use lictor_policy_lib::engine::Budget;
+use lictor_policy_lib::evaluate::Verdict;
+use lictor_policy_lib::explain::{Explanation, explain};
 use lictor_proto::call::Call;
 use lictor_proto::decide::DEFAULT_BUDGET_MS;
 use lictor_proto::decision::{Decision, Effect};
@@ -16,9 +18,9 @@ use serde_json::Value;
 
 use crate::args::bundle;
 use crate::args::pdp::{DoorArgs, Pdp, block_on};
-use crate::command::explain::explanation;
+use crate::command::explain::{explanation_with, pretty};
 use crate::exit::{Exit, Failure, io};
-use crate::output::{Format, print, print_json, say, shown, to_json_line};
+use crate::output::{Format, Paint, print, print_json, say, shown, to_json_line};
 use crate::time::now_ms;
 
 /// Largest call or facts file, in bytes.
@@ -47,8 +49,9 @@ pub(crate) struct DecideArgs {
     /// What the decision point would know, as Lictor JSON; only with `--bundle`.
     #[arg(long, value_name = "FILE", requires = "bundle")]
     facts: Option<PathBuf>,
-    /// Add what the engines said, from the same evaluation. A running decision point
-    /// tells no more than the decision.
+    /// Add what the engines said, the clauses of the rules that decided with what they
+    /// read, and of a denial the nearest permits. A running decision point tells no
+    /// more than the decision.
     #[arg(long)]
     explain: bool,
     #[command(flatten)]
@@ -88,9 +91,14 @@ fn by_bundle(args: &DecideArgs, path: &Path, text: &[u8]) -> Result<Effect, Fail
         (None, None) => Facts::default(),
     };
     let loaded = bundle::loaded(path)?.map_err(|problems| problems.failure())?;
-    let mut outcome = dry_run(&loaded, &call, facts, now_ms(), Budget::default());
+    let now = now_ms();
+    let mut outcome = dry_run(&loaded, &call, facts, now, Budget::default());
     outcome.decision.decision_id = uuid::Uuid::now_v7().to_string();
-    write(args, &outcome.decision, Some(&outcome))?;
+    let told = args
+        .explain
+        .then(|| explain(&loaded, &call, &outcome.facts, now, Budget::default()))
+        .map(|told| (&outcome.verdict, told));
+    write(args, &outcome.decision, told)?;
     Ok(outcome.decision.effect)
 }
 
@@ -122,26 +130,36 @@ fn by_pdp(args: &DecideArgs, url: &str, text: &[u8]) -> Result<Effect, Failure> 
     Ok(answer.decision.effect)
 }
 
-fn write(args: &DecideArgs, decision: &Decision, outcome: Option<&DryRun>) -> Result<(), Failure> {
+fn write(
+    args: &DecideArgs,
+    decision: &Decision,
+    told: Option<(&Verdict, Explanation)>,
+) -> Result<(), Failure> {
     let failed = |error: serde_json::Error| Failure::failed(error.to_string());
     let mut value: Value = serde_json::to_value(decision).map_err(failed)?;
-    if let Some(outcome) = outcome.filter(|_| args.explain)
-        && let Some(members) = value.as_object_mut()
-    {
-        members.insert("explain".to_owned(), explanation(&outcome.verdict));
+    if let (Some((verdict, told)), Some(members)) = (&told, value.as_object_mut()) {
+        members.insert("explain".to_owned(), explanation_with(verdict, told));
     }
-    match args.format {
-        Format::Json => print(&to_json_line(&value)?),
-        Format::Pretty => {
-            print_json(&value)?;
-            for reason in &decision.reasons {
-                let policy = if reason.policy.is_empty() { "-" } else { reason.policy.as_str() };
-                let (effect, id) = (decision.effect.as_str(), shown(&reason.id));
-                say(&format!("{effect}: {id} {} [{}]", shown(&reason.message), shown(policy)));
-            }
-            Ok(())
-        }
+    if args.format == Format::Json {
+        return print(&to_json_line(&value)?);
     }
+    print_json(&value)?;
+    let paint = Paint::stderr();
+    let effect = match decision.effect {
+        Effect::Allow => paint.green("allow"),
+        Effect::Deny => paint.red("deny"),
+        Effect::Ask => paint.yellow("ask"),
+    };
+    for reason in &decision.reasons {
+        let policy = if reason.policy.is_empty() { "-" } else { reason.policy.as_str() };
+        let (id, message) = (shown(&reason.id), shown(&reason.message));
+        say(&format!("{effect}: {id} {message} [{}]", shown(policy)));
+    }
+    if let Some((_, told)) = &told {
+        let text = pretty(told, paint);
+        say(text.trim_end());
+    }
+    Ok(())
 }
 
 /// The call, and the text of its `facts` if it states any.

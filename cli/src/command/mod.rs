@@ -2,15 +2,19 @@
 
 mod approvals;
 mod audit;
+mod bench;
 mod build;
 mod check;
 mod decide;
+mod diff;
 mod explain;
+mod fmt;
 mod init;
 mod inspect;
 mod keys;
 mod kill;
 mod limits;
+mod replay;
 mod schema;
 mod sign;
 mod status;
@@ -42,6 +46,10 @@ pub(crate) enum Command {
     Verify(verify::VerifyArgs),
     /// Show what is in a bundle.
     Inspect(inspect::InspectArgs),
+    /// Show what differs in meaning between two bundles.
+    Diff(diff::DiffArgs),
+    /// Measure how long a bundle takes to load and to decide its cases.
+    Bench(bench::BenchArgs),
     /// Make keys, and issue, list and revoke API keys.
     Keys(keys::KeysArgs),
     /// Ask for one decision without consequences.
@@ -58,6 +66,10 @@ pub(crate) enum Command {
     Status(status::StatusArgs),
     /// Verify, read and prove audit logs.
     Audit(audit::AuditArgs),
+    /// Lay out Cedar and data of bundles, without a change of meaning.
+    Fmt(fmt::FmtArgs),
+    /// Decide recorded calls again by a bundle, and tell what would be different.
+    Replay(replay::ReplayArgs),
     /// Print the schemas that bundles and calls follow.
     Schema(schema::SchemaArgs),
 }
@@ -77,6 +89,8 @@ pub(crate) fn run(command: Command) -> Result<Exit, Failure> {
         Command::Sign(args) => sign::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Diff(args) => diff::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Keys(args) => keys::run(&args),
         Command::Decide(args) => decide::run(&args),
         Command::Approvals(args) => approvals::run(&args),
@@ -85,6 +99,8 @@ pub(crate) fn run(command: Command) -> Result<Exit, Failure> {
         Command::Unkill(args) => kill::unkill(&args),
         Command::Status(args) => status::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Fmt(args) => fmt::run(&args),
         Command::Schema(args) => schema::run(&args),
     }
 }

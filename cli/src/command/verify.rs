@@ -44,7 +44,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, Failure> {
 fn accepted(args: &VerifyArgs, verified: &VerifiedBundle) -> Result<Exit, Failure> {
     let manifest = verified.manifest();
     let (kids, issued_at) = match verified.trust() {
-        Trust::Signed { kids, issued_at_ms } => (kids.clone(), rfc3339(*issued_at_ms)),
+        Trust::Signed { kids, issued_at_ms, .. } => (kids.clone(), rfc3339(*issued_at_ms)),
         // Signatures were required, so this is no acceptable answer.
         Trust::Unsigned => return Err(Failure::new(Exit::Broken, "the bundle is unsigned")),
     };

@@ -3,15 +3,14 @@
 //! # Layout
 //!
 //! - [`steps`]: who asks for what, and what must come of it; the only expectations.
-//! - [`embedded`]: the bundles. [`people`]: callers and their credentials.
 //! - [`tools`], [`provider`]: the sample MCP servers and the sample LLM provider.
 //! - [`site`]: folder, keys, signed bundle and configuration, for `lictor up`'s stack.
+//! - [`people`]: callers and their credentials.
 //! - [`client`], [`play`]: the steps over the wire.
 //! - [`evidence`]: the same steps in the audit logs, and the logs verified.
 //! - [`report`]: what is told.
 
 mod client;
-mod embedded;
 mod evidence;
 mod people;
 mod play;
@@ -26,6 +25,7 @@ use std::path::PathBuf;
 use clap::Args;
 use lictor_audit::Report;
 
+use crate::embedded;
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Format, Paint};
 use crate::time::now_ms;

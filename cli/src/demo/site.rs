@@ -182,7 +182,7 @@ fn config(root: &Path, bundle_key: PathBuf, provider: SocketAddr, tools: SocketA
     Config {
         pdp: PdpConfig {
             listen: ANY,
-            bundle: root.join("bundle.tar.gz"),
+            bundle: root.join("bundle.tar.gz").into(),
             trust_keys: vec![bundle_key],
             scope: SCOPE.to_owned(),
             state_dir: root.join("state"),

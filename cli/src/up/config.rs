@@ -152,7 +152,7 @@ servers = [{ id = "accounting", url = "http://127.0.0.1:9000/mcp" }]
     fn relative_paths_are_below_the_files_folder() {
         let mut config = Config::parse("lictor.toml", WHOLE).unwrap();
         config.take_paths_from(Path::new("/srv/lictor"));
-        assert_eq!(config.pdp.bundle, Path::new("/srv/lictor/bundle.tar.gz"));
+        assert_eq!(config.pdp.bundle, Path::new("/srv/lictor/bundle.tar.gz").into());
         assert_eq!(config.pdp.trust_keys, [Path::new("/srv/lictor/keys/bundle.pub")]);
         assert_eq!(config.audit.dir, Path::new("/srv/lictor/audit"));
         let jwks = config.identity.issuers.first().and_then(|issuer| issuer.jwks.clone());

@@ -49,8 +49,8 @@ fn everything_wrong_is_reported_at_once_with_its_place() {
     };
     assert_eq!(place("rego/tickets/tickets.rego"), (5, 1));
     assert_eq!(place("rego/tickets/broken.rego").0, 4);
-    assert_eq!(place("cedar/tickets.cedar"), (8, 5));
-    assert_eq!(place("cases/wrong.yaml"), (0, 0));
+    assert_eq!(place("cedar/tickets.cedar"), (7, 14));
+    assert_eq!(place("cases/wrong.yaml"), (2, 0));
     let pretty = bench.run(&["check", "b"]).code(5).out;
     assert!(pretty.contains("b/rego/tickets/tickets.rego:5:1: error[rego_rule]"), "{pretty}");
     assert!(pretty.contains("5 | alow if {\n  | ^^^^"), "{pretty}");
@@ -172,4 +172,22 @@ fn help_and_versions_are_data_and_mistakes_are_usage() {
     assert!(bench.run(&["--version"]).code(0).out.starts_with("lictor "));
     bench.run(&["nonsense"]).code(2);
     bench.run(&[]).code(2);
+}
+
+#[test]
+fn every_template_is_a_bundle_that_passes_its_own_tests() {
+    let bench = Bench::new();
+    let listed = bench.run(&["init", "--list", "--format", "json"]).code(0).json();
+    let names: Vec<&str> =
+        listed.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert!(names.contains(&"tickets") && names.len() > 4, "{names:?}");
+    for name in names {
+        let folder = format!("of-{name}");
+        bench.run(&["init", &folder, "--template", name]).code(0);
+        let said = bench.run(&["inspect", &folder, "--format", "json"]).code(0).json();
+        assert_eq!(said["name"], folder.as_str());
+        bench.run(&["test", &folder]).code(0);
+    }
+    let ended = bench.run(&["init", "x", "--template", "ticket"]).code(2);
+    assert!(ended.err.contains("did you mean `tickets`"), "{}", ended.err);
 }

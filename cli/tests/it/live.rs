@@ -60,7 +60,7 @@ impl Live {
         let config = PdpConfig {
             listen: "127.0.0.1:0".parse().unwrap(),
             socket: Some(socket.clone()),
-            bundle: bench.path("b"),
+            bundle: bench.path("b").into(),
             state_dir: bench.path("state"),
             insecure_dev: true,
             ..PdpConfig::default()

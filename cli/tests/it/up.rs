@@ -36,6 +36,24 @@ fn the_configuration_is_printed_with_its_defaults() {
 }
 
 #[test]
+fn a_bundle_that_is_fetched_is_printed_as_it_is() {
+    let bench = Bench::new();
+    let from = |bundle: &str| {
+        let fetch = "fetch = { poll_min_ms = 1000, token_file = \"token\" }";
+        let config = CONFIG.replace("bundle = \"b\"", &format!("bundle = \"{bundle}\"\n{fetch}"));
+        fs::write(bench.path("lictor.toml"), config).unwrap();
+        bench.run(&["up", "--print-config", "--insecure-dev"]).code(0).out
+    };
+    for bundle in ["https://b.example/x/bundle.tar.gz", "oci://r.example/team/policy:prod"] {
+        let printed = from(bundle);
+        assert!(printed.contains(&format!("bundle = \"{bundle}\"")), "{printed}");
+        for line in ["[pdp.fetch]", "poll_min_ms = 1000", "poll_max_ms = 120000"] {
+            assert!(printed.contains(line), "{line}: {printed}");
+        }
+    }
+}
+
+#[test]
 fn an_unknown_key_is_told_with_its_place() {
     let bench = Bench::new();
     fs::write(bench.path("lictor.toml"), "[pdp]\nlisten = \"127.0.0.1:0\"\nbudnle = \"b\"\n")

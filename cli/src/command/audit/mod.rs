@@ -3,11 +3,13 @@
 //! # Layout
 //!
 //! - [`verify`]: every record, checkpoint and link; signed reports.
-//! - [`show`]: records as they are; [`shadow`] instead: agents that were not served.
+//! - [`show`]: records as they are; [`shadow`] instead: agents that were not served; [`flips`]
+//!   instead: what policy that only watches would have changed.
 //! - [`session`]: one session, told from all logs; `told` writes it for people.
 //! - [`tail`]: records as they are written.
 //! - [`prove`]: one record for an outsider.
 
+mod flips;
 mod prove;
 mod session;
 mod shadow;
@@ -31,7 +33,7 @@ pub(crate) struct AuditArgs {
 enum AuditCommand {
     /// Verify logs: every record, checkpoint and link between logs. Exit 7 if anything is wrong.
     Verify(verify::VerifyArgs),
-    /// Show records, or the agents that were seen and not served.
+    /// Show records, what shadow policy would have changed, or the agents that were not served.
     Show(show::ShowArgs),
     /// Tell one session: who, for whom, which tools in order, and why.
     Session(session::SessionArgs),

@@ -25,7 +25,7 @@ const REASONS: [&str; 4] = [
 
 /// A value of a record. As JSON a text, `null`, or an object that says why there is no text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Told {
+pub(super) enum Told {
     /// It stands there.
     Value(String),
     /// The log commits to it, and the side store was not asked.
@@ -48,7 +48,8 @@ impl Serialize for Told {
 }
 
 impl Told {
-    fn at(record: &Record, pointer: &str, reveal: bool) -> Self {
+    /// The value at a JSON pointer. `reveal` says whether the side store was asked.
+    pub(super) fn at(record: &Record, pointer: &str, reveal: bool) -> Self {
         if let Some(text) = record.str_at(pointer) {
             return Self::Value(text.to_owned());
         }
@@ -62,6 +63,16 @@ impl Told {
             true if reveal => Self::Erased,
             true => Self::Committed,
             false => Self::Absent,
+        }
+    }
+
+    /// The value, or in parentheses why there is none.
+    pub(super) fn named(self) -> String {
+        match self {
+            Self::Value(text) => text,
+            Self::Committed => "(committed)".to_owned(),
+            Self::Erased => "(erased)".to_owned(),
+            Self::Absent => "(none named)".to_owned(),
         }
     }
 
@@ -311,12 +322,7 @@ fn pretty(agents: &[ShadowAgent]) -> String {
 }
 
 fn id_cell(agent: &Told) -> String {
-    match agent {
-        Told::Value(id) => shown(id),
-        Told::Committed => "(committed)".to_owned(),
-        Told::Erased => "(erased)".to_owned(),
-        Told::Absent => "(none named)".to_owned(),
-    }
+    shown(&agent.clone().named())
 }
 
 /// How many different values there are at least.

@@ -5,7 +5,7 @@ use clap::builder::PossibleValuesParser;
 use lictor_audit::Kind;
 use lictor_audit::query::Record;
 
-use super::shadow;
+use super::{flips, shadow};
 use crate::args::logs::{LogArgs, unreadable};
 use crate::exit::{Exit, Failure};
 use crate::output::{Format, Paint, print, say, shown, to_json, to_json_line};
@@ -30,10 +30,13 @@ pub(super) struct ShowArgs {
     /// an issuer or credential that is not theirs.
     #[arg(long, conflicts_with_all = ["call", "decision", "kind"])]
     shadow_agents: bool,
+    /// Instead of records, what shadow rules and the shadow bundle would have changed.
+    #[arg(long, conflicts_with_all = ["kind", "shadow_agents"])]
+    shadow: bool,
     /// Put sensitive values back from the side store.
     #[arg(long)]
     reveal: bool,
-    /// `json` is one record, or one agent, a line.
+    /// `json` is one record, rule, bundle or agent a line.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
@@ -57,6 +60,14 @@ pub(super) fn run(args: &ShowArgs) -> Result<Exit, Failure> {
     let mut records = found.map_err(|error| unreadable(&error))?;
     if let Some(kind) = args.kind.as_deref().and_then(Kind::parse) {
         records.retain(|record| record.kind == kind);
+    }
+    if args.shadow {
+        let (text, count) = flips::told(&records, args.reveal, args.format)?;
+        if count == 0 {
+            say("no shadow rule fired, and no shadow bundle would have decided otherwise");
+        }
+        print(&text)?;
+        return Ok(Exit::Ok);
     }
     if records.is_empty() {
         say("no record fits");

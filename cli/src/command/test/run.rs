@@ -1,35 +1,40 @@
 //! Running both sorts of tests of a bundle.
 
-use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lictor_policy_lib::bundle::{Kind, VerifiedBundle, kind};
-use lictor_policy_lib::cases::{self, Case, CaseResult};
-use lictor_policy_lib::diagnostic::Diagnostic;
-use lictor_policy_lib::engine::{Budget, Scope};
-use lictor_policy_lib::load::LoadedBundle;
-use lictor_policy_lib::rego::tester::{Coverage, TestOutcome, TestReport};
-use lictor_policy_lib::rego::{RegoSource, run_tests};
-use serde_json::Value;
+use lictor_policy_lib::cases::{self, Case, Complete, Difference};
+use lictor_policy_lib::coverage::{Coverage, Report, Seen, Watching};
+use lictor_policy_lib::engine::Budget;
+use lictor_policy_lib::explain::{Explainer, Explanation};
+use lictor_policy_lib::rego::tester::{FailedAt, TestOutcome, TestResult};
+use lictor_proto::facts::Facts;
+use serde_json::{Value, json};
 
-use super::TestArgs;
+use super::suite::{Item, Suite};
+use super::{TestArgs, pool};
 use crate::args::bundle::Loading;
 use crate::command::explain::explanation;
 use crate::diagnostics::Problems;
 use crate::exit::Failure;
 use crate::time::now_ms;
 
+/// Most failed cases of which it is told clause by clause why they came out so.
+const EXPLAINED_MAX: usize = 50;
+
 /// What came of all tests.
 #[derive(Debug, Default)]
 pub(super) struct Ran {
     pub(super) results: Vec<TestTold>,
-    pub(super) coverage: BTreeMap<String, Coverage>,
+    /// How many were left out after the first that failed.
+    pub(super) not_run: usize,
+    /// What they reached, if it was asked for.
+    pub(super) coverage: Option<Report>,
 }
 
 /// What came of one test.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct TestTold {
     /// `case` or `rego`.
     pub(super) sort: &'static str,
@@ -38,19 +43,28 @@ pub(super) struct TestTold {
     pub(super) line: u32,
     pub(super) name: String,
     pub(super) status: Status,
-    /// What is different, or why it could not be run.
-    pub(super) differences: Vec<String>,
+    /// Why it failed, could not be run, or was skipped, one sentence each.
+    pub(super) messages: Vec<String>,
+    /// Of a case: what came out otherwise than expected.
+    pub(super) differences: Vec<Difference>,
+    /// Of a failed Rego test: the statement that did not hold.
+    pub(super) failed_at: Option<FailedAt>,
     /// What it printed.
     pub(super) prints: Vec<String>,
     pub(super) elapsed: Duration,
+    /// Of a failed case: what it was decided over.
+    pub(super) facts: Option<Facts>,
     /// Of a failed case: the decision, with what the engines said.
     pub(super) decision: Option<Value>,
+    /// Of a failed case: the rules that decided, and the nearest permits.
+    pub(super) explanation: Option<Explanation>,
 }
 
 /// What came of a test.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Status {
     Pass,
+    #[default]
     Fail,
     Error,
     Skipped,
@@ -67,6 +81,18 @@ impl Status {
     }
 }
 
+impl TestTold {
+    pub(super) fn failed(&self) -> bool {
+        matches!(self.status, Status::Fail | Status::Error)
+    }
+
+    /// Everything that is wrong, one sentence each.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let differences = self.differences.iter().map(ToString::to_string);
+        self.messages.iter().cloned().chain(differences).collect()
+    }
+}
+
 impl Ran {
     pub(super) fn count(&self, status: Status) -> usize {
         self.results.iter().filter(|result| result.status == status).count()
@@ -76,156 +102,174 @@ impl Ran {
     pub(super) fn failed(&self) -> usize {
         self.count(Status::Fail) + self.count(Status::Error)
     }
+}
 
-    /// Policy lines that some Rego test reached, in percent of all; all of none are all.
-    pub(super) fn coverage_percent(&self) -> f64 {
-        let covered: usize = self.coverage.values().map(|file| file.covered.len()).sum();
-        let missed: usize = self.coverage.values().map(|file| file.not_covered.len()).sum();
-        let total = covered + missed;
-        if total == 0 { 100.0 } else { covered as f64 * 100.0 / total as f64 }
+/// One piece of work: what came of it, and of a Rego test that itself, to be explained.
+struct Piece {
+    told: Vec<TestTold>,
+    rego: Vec<TestResult>,
+}
+
+impl Piece {
+    fn failed(&self) -> bool {
+        let failed = |result: &TestResult| {
+            matches!(result.outcome, TestOutcome::Fail { .. } | TestOutcome::Error { .. })
+        };
+        self.told.iter().any(TestTold::failed) || self.rego.iter().any(failed)
     }
 }
 
-/// Runs all tests that are wanted. The inner error is a case file or Rego test that
-/// cannot be read.
-pub(super) fn all(args: &TestArgs, bundle: &LoadedBundle) -> Result<Loading<Ran>, Failure> {
-    let verified = bundle.verified();
-    let problems = |found| Problems::new(&args.path, found, verified.files().clone());
-    let cases = match read_cases(verified) {
-        Ok(cases) => cases,
-        Err(found) => return Ok(Err(problems(found))),
+/// Runs a suite. The inner error is of policies that cannot be watched for coverage.
+pub(super) fn all(args: &TestArgs, suite: &Suite<'_>) -> Result<Loading<Ran>, Failure> {
+    let coverage = args.coverage.wanted().then(|| Coverage::new(suite.bundle)).transpose();
+    let coverage = match coverage {
+        Ok(coverage) => coverage,
+        Err(found) => {
+            let files = suite.bundle.verified().files().clone();
+            return Ok(Err(Problems::new(&args.path, found, files)));
+        }
     };
-    let report = match rego(args, verified) {
-        Ok(report) => report,
-        Err(found) => return Ok(Err(problems(found))),
+    let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let jobs = args.jobs.map_or(processors, usize::from);
+    // One moment for all, so that the order of running cannot matter.
+    let now = now_ms();
+    let work = |watching: &mut Option<Watching<'_>>, number: usize| match suite.items.get(number) {
+        Some(Item::Rego(number)) => {
+            Piece { told: Vec::new(), rego: suite.rego.run(*number, suite.filter.as_ref()) }
+        }
+        Some(Item::Case(number)) => {
+            let case = suite.cases.get(*number);
+            let told = case.map(|case| run_case(args, suite, case, now, watching.as_mut()));
+            Piece { told: told.into_iter().collect(), rego: Vec::new() }
+        }
+        Some(Item::Complete(number)) => {
+            let told = suite.complete.get(*number).map(|complete| lacks(suite, complete));
+            Piece { told: told.into_iter().collect(), rego: Vec::new() }
+        }
+        None => Piece { told: Vec::new(), rego: Vec::new() },
     };
-    let wanted = |case: &Case| {
-        let name = format!("{}: {}", case.file, case.name);
-        args.run.as_ref().is_none_or(|filter| filter.is_match(&name))
-    };
-    let cases: Vec<Case> = cases.into_iter().filter(wanted).collect();
-    let mut ran = from_rego(report);
-    ran.results.extend(run_cases(args, bundle, &cases)?);
+    let start = || coverage.as_ref().map(Coverage::watch);
+    let stops = |piece: &Piece| args.fail_fast && piece.failed();
+    let done = pool::run(suite.items.len(), jobs, start, work, stops)
+        .ok_or_else(|| Failure::failed("a test ended the thread that ran it"))?;
+    let mut ran = Ran { not_run: suite.items.len() - done.results.len(), ..Ran::default() };
+    let mut rego = Vec::new();
+    for piece in done.results {
+        ran.results.extend(piece.told);
+        rego.extend(piece.rego);
+    }
+    suite.rego.explain(&mut rego);
+    ran.results.splice(0..0, rego.into_iter().map(from_rego));
+    explain(suite, now, &mut ran);
+    if let Some(coverage) = &coverage {
+        let mut seen = Seen::default();
+        done.states.into_iter().flatten().for_each(|watching| seen.merge(watching.seen()));
+        let rego = ran.results.iter().filter(|result| result.sort == "rego");
+        let names: Vec<&str> = rego.map(|result| result.name.as_str()).collect();
+        seen.merge(coverage.rego_tests(&names));
+        ran.coverage = Some(coverage.report(&seen));
+    }
     Ok(Ok(ran))
 }
 
-fn read_cases(verified: &VerifiedBundle) -> Result<Vec<Case>, Vec<Diagnostic>> {
-    let mut all = Vec::new();
-    let mut found = Vec::new();
-    for (name, bytes) in verified.files().iter().filter(|(name, _)| kind(name) == Some(Kind::Cases))
-    {
-        let text = String::from_utf8_lossy(bytes);
-        match cases::parse(name, &text) {
-            Ok(cases) => all.extend(cases),
-            Err(error) => {
-                let message = error.to_string();
-                let message = message.strip_prefix(&format!("{name}: ")).unwrap_or(&message);
-                found.push(Diagnostic::error("case_invalid", name, message));
-            }
-        }
-    }
-    if found.is_empty() { Ok(all) } else { Err(found) }
-}
-
-fn rego(args: &TestArgs, verified: &VerifiedBundle) -> Result<TestReport, Vec<Diagnostic>> {
-    let files = verified.files();
-    // The loader has refused a bundle with files that are not UTF-8.
-    let text = |bytes: &'_ [u8]| std::str::from_utf8(bytes).unwrap_or_default().to_owned();
-    let modules: Vec<(&str, String)> = files
-        .iter()
-        .filter(|(name, _)| matches!(kind(name), Some(Kind::Rego { .. })))
-        .map(|(name, bytes)| (name, text(bytes)))
-        .collect();
-    let data = files.get("data.json").map_or_else(|| "{}".to_owned(), text);
-    let units = verified.manifest().units.iter();
-    let scopes: BTreeMap<String, Scope> = units
-        .filter_map(|(unit, settings)| {
-            let scope = settings.scope.clone()?;
-            Some((
-                unit.clone(),
-                Scope { agents: scope.agents, servers: scope.servers, models: scope.models },
-            ))
-        })
-        .collect();
-    let files = modules.iter().map(|(name, text)| (*name, text.as_str())).collect();
-    run_tests(&RegoSource { files, data: &data, scopes: &scopes }, args.run.as_ref())
-}
-
-fn from_rego(report: TestReport) -> Ran {
-    let told = |result: lictor_policy_lib::rego::tester::TestResult| {
-        let (status, differences) = match result.outcome {
-            TestOutcome::Pass => (Status::Pass, Vec::new()),
-            TestOutcome::Skipped => (Status::Skipped, Vec::new()),
-            TestOutcome::Fail { message } => (Status::Fail, vec![message]),
-            TestOutcome::Error { message } => (Status::Error, vec![message]),
-        };
-        TestTold {
-            sort: "rego",
-            file: result.file,
-            line: result.line,
-            name: result.name,
-            status,
-            differences,
-            prints: result.prints,
-            elapsed: result.elapsed,
-            decision: None,
-        }
+fn from_rego(result: TestResult) -> TestTold {
+    let (status, messages) = match result.outcome {
+        TestOutcome::Pass => (Status::Pass, Vec::new()),
+        TestOutcome::Skipped => (Status::Skipped, vec!["a `todo_` test".to_owned()]),
+        TestOutcome::Fail { message } => (Status::Fail, vec![message]),
+        TestOutcome::Error { message } => (Status::Error, vec![message]),
     };
-    Ran { results: report.results.into_iter().map(told).collect(), coverage: report.coverage }
-}
-
-/// Runs the cases on several threads; results are in the order of the cases.
-fn run_cases(
-    args: &TestArgs,
-    bundle: &LoadedBundle,
-    cases: &[Case],
-) -> Result<Vec<TestTold>, Failure> {
-    let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let jobs = args.jobs.map_or(processors, usize::from);
-    let share = cases.len().div_ceil(jobs).max(1);
-    // One moment for all, so that the order of running cannot matter.
-    let now = now_ms();
-    thread::scope(|scope| {
-        let started: Vec<_> = cases
-            .chunks(share)
-            .map(|cases| {
-                scope.spawn(move || {
-                    cases.iter().map(|case| run_case(bundle, case, now)).collect::<Vec<_>>()
-                })
-            })
-            .collect();
-        let mut results = Vec::with_capacity(cases.len());
-        for thread in started {
-            let done = thread
-                .join()
-                .map_err(|_| Failure::failed("a case ended the thread that ran it"))?;
-            results.extend(done);
-        }
-        Ok(results)
-    })
-}
-
-fn run_case(bundle: &LoadedBundle, case: &Case, now_ms: i64) -> TestTold {
-    let started = Instant::now();
-    let result = cases::run(bundle, case, now_ms, Budget::default());
-    let passed = result.differences.is_empty();
     TestTold {
-        sort: "case",
-        line: 0,
-        status: if passed { Status::Pass } else { Status::Fail },
-        prints: Vec::new(),
-        elapsed: started.elapsed(),
-        decision: if passed { None } else { Some(decision_of(&result)) },
+        sort: "rego",
         file: result.file,
+        line: result.line,
         name: result.name,
-        differences: result.differences,
+        status,
+        messages,
+        failed_at: result.failed_at,
+        prints: result.prints,
+        elapsed: result.elapsed,
+        ..TestTold::default()
     }
 }
 
-fn decision_of(result: &CaseResult) -> Value {
-    let mut decision = serde_json::to_value(&result.outcome.decision).unwrap_or_default();
+fn run_case(
+    args: &TestArgs,
+    suite: &Suite<'_>,
+    case: &Case,
+    now_ms: i64,
+    watching: Option<&mut Watching<'_>>,
+) -> TestTold {
+    let told = TestTold {
+        sort: "case",
+        file: case.file.clone(),
+        line: case.line,
+        name: case.name.clone(),
+        ..TestTold::default()
+    };
+    if let Some(reason) = &case.skip {
+        return TestTold { status: Status::Skipped, messages: vec![reason.clone()], ..told };
+    }
+    let started = Instant::now();
+    // A busy machine must not decide what comes out: not the time that serving allows.
+    let budget = Budget { time: args.timeout, ..Budget::default() };
+    let result = cases::run(suite.bundle, case, now_ms, budget);
+    let elapsed = started.elapsed();
+    if let Some(watching) = watching {
+        watching.decided(&case.call, &result.outcome);
+    }
+    let late = elapsed > args.timeout;
+    let message = late.then(|| format!("it took longer than {} ms", args.timeout.as_millis()));
+    let status = match (late, result.differences.is_empty()) {
+        (true, _) => Status::Error,
+        (false, true) => Status::Pass,
+        (false, false) => Status::Fail,
+    };
+    let mut decision = json!(result.outcome.decision);
     if let Some(members) = decision.as_object_mut() {
         members.insert("explain".to_owned(), explanation(&result.outcome.verdict));
     }
-    decision
+    TestTold {
+        status,
+        messages: message.into_iter().collect(),
+        differences: result.differences,
+        decision: (status != Status::Pass).then_some(decision),
+        facts: (status != Status::Pass).then_some(result.outcome.facts),
+        elapsed,
+        ..told
+    }
+}
+
+/// What a table lacks of what it should have all of.
+fn lacks(suite: &Suite<'_>, complete: &Complete) -> TestTold {
+    let messages = complete.lacks(suite.bundle.registry());
+    TestTold {
+        sort: "case",
+        file: complete.file.clone(),
+        line: complete.line,
+        name: complete.name.clone(),
+        status: if messages.is_empty() { Status::Pass } else { Status::Fail },
+        messages,
+        ..TestTold::default()
+    }
+}
+
+/// Tells of failed cases why they came out as they did.
+fn explain(suite: &Suite<'_>, now_ms: i64, ran: &mut Ran) {
+    let failed = ran.results.iter_mut().filter(|told| told.decision.is_some());
+    let mut failed = failed.take(EXPLAINED_MAX).peekable();
+    if failed.peek().is_none() {
+        return;
+    }
+    // What cannot be watched is told all the same, by the reasons of its decision.
+    let Ok(explainer) = Explainer::new(suite.bundle) else { return };
+    for told in failed {
+        let mut cases = suite.cases.iter();
+        let own = cases.find(|case| case.file == told.file && case.name == told.name);
+        if let (Some(case), Some(facts)) = (own, &told.facts) {
+            let now_ms = case.now_ms.unwrap_or(now_ms);
+            let budget = Budget::default();
+            told.explanation = Some(explainer.explain(&case.call, facts, now_ms, budget));
+        }
+    }
 }

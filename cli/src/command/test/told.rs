@@ -1,21 +1,26 @@
-//! Test results as text for people, as JSON and as JUnit XML.
+//! Test results as text for people and as JSON.
 
 use std::path::Path;
 
+use lictor_policy_lib::cases::Difference;
 use lictor_policy_lib::load::LoadedBundle;
+use lictor_policy_lib::rego::tester::{FailedAt, Named};
 use serde_json::{Value, json};
 
+use super::coverage;
 use super::run::{Ran, Status, TestTold};
+use crate::command::explain;
 use crate::output::{Paint, shown};
 
-/// For people: every failure with the difference and why, then the sum.
-pub(super) fn pretty(ran: &Ran, coverage: bool, paint: Paint) -> String {
+/// For people: every failure with the difference and why, then the sum. With
+/// `verbose`, also what passed.
+pub(super) fn pretty(ran: &Ran, verbose: bool, paint: Paint) -> String {
     let mut text = String::new();
-    for result in ran.results.iter().filter(|result| result.status != Status::Pass) {
+    for result in ran.results.iter().filter(|result| verbose || result.status != Status::Pass) {
         text.push_str(&block(result, paint));
     }
-    if coverage {
-        text.push_str(&covered(ran));
+    if let Some(report) = &ran.coverage {
+        text.push_str(&coverage::pretty(report, paint));
     }
     let passed = ran.count(Status::Pass);
     let failed = ran.failed();
@@ -27,7 +32,11 @@ pub(super) fn pretty(ran: &Ran, coverage: bool, paint: Paint) -> String {
         paint.green("ok")
     };
     let skipped = ran.count(Status::Skipped);
-    text.push_str(&format!("{verdict}: {passed} passed, {failed} failed, {skipped} skipped\n"));
+    text.push_str(&format!("{verdict}: {passed} passed, {failed} failed, {skipped} skipped"));
+    if ran.not_run > 0 {
+        text.push_str(&format!(", {} not run", ran.not_run));
+    }
+    text.push('\n');
     text
 }
 
@@ -35,19 +44,72 @@ fn block(result: &TestTold, paint: Paint) -> String {
     let status = match result.status {
         Status::Skipped => paint.yellow("skipped"),
         Status::Error => paint.red("error"),
-        Status::Fail | Status::Pass => paint.red("failed"),
+        Status::Fail => paint.red("failed"),
+        Status::Pass => paint.green("passed"),
     };
     let line = if result.line > 0 { format!(":{}", result.line) } else { String::new() };
-    let mut text =
-        format!("{status} {}{line}: {}\n", shown(&result.file), paint.bold(&shown(&result.name)));
-    for difference in &result.differences {
-        text.push_str(&format!("  {}\n", shown(difference)));
-    }
+    let place = format!("{}{line}", shown(&result.file));
+    let name = paint.bold(&shown(&result.name));
+    let mut text = format!("{status} {place}: {name}\n{}", details(result, paint));
     for print in &result.prints {
-        text.push_str(&format!("  printed {}\n", shown(print)));
+        text.push_str(&format!("  {} {}\n", paint.dim("printed"), shown(print)));
+    }
+    text
+}
+
+/// What is wrong, what came out and why.
+pub(super) fn details(result: &TestTold, paint: Paint) -> String {
+    let mut text = String::new();
+    for message in &result.messages {
+        text.push_str(&format!("  {}\n", shown(message)));
+    }
+    result.differences.iter().for_each(|found| text.push_str(&difference(found, paint)));
+    if let Some(at) = &result.failed_at {
+        text.push_str(&statement(at, paint));
     }
     if let Some(decision) = &result.decision {
         text.push_str(&why(decision));
+    }
+    if let Some(told) = &result.explanation {
+        let told = explain::pretty(told, paint);
+        told.lines().for_each(|line| text.push_str(&format!("  {line}\n")));
+    }
+    text
+}
+
+fn difference(found: &Difference, paint: Paint) -> String {
+    let mut text = format!("  {}\n", shown(&found.to_string()));
+    let many = found.missing.len() + found.unexpected.len() > 1;
+    for (sort, ids) in [("missing", &found.missing), ("unexpected", &found.unexpected)] {
+        for id in ids.iter().filter(|_| many) {
+            text.push_str(&format!("    {} {}\n", paint.dim(&format!("{sort:<10}")), shown(id)));
+        }
+    }
+    text
+}
+
+/// The first statement of a Rego test that did not hold, what it is made of, and the
+/// variables before it.
+fn statement(at: &FailedAt, paint: Paint) -> String {
+    let number = at.line.to_string();
+    let gap = " ".repeat(number.len());
+    let mut text = String::new();
+    for (index, line) in at.text.lines().enumerate() {
+        let margin = if index == 0 { &number } else { &gap };
+        text.push_str(&format!("  {margin} | {}\n", shown(&line.replace('\t', "    "))));
+    }
+    let named = |named: &Named| format!("{} = {}", shown(&named.name), shown(&named.value));
+    // A literal says itself what it is.
+    for part in at.parts.iter().filter(|part| part.name != part.value) {
+        text.push_str(&format!("  {gap} | {} {}\n", paint.red("^"), named(part)));
+    }
+    if !at.locals.is_empty() {
+        let ways = match at.ways {
+            1 => String::new(),
+            many => format!(", the last of {many} ways that led here"),
+        };
+        text.push_str(&format!("  {}\n", paint.dim(&format!("with{ways}"))));
+        at.locals.iter().for_each(|local| text.push_str(&format!("    {}\n", named(local))));
     }
     text
 }
@@ -87,170 +149,128 @@ fn why(decision: &Value) -> String {
     text
 }
 
-fn covered(ran: &Ran) -> String {
-    let mut text = String::new();
-    for (file, coverage) in &ran.coverage {
-        let missed: Vec<String> = coverage.not_covered.iter().map(ToString::to_string).collect();
-        let total = coverage.covered.len() + coverage.not_covered.len();
-        text.push_str(&format!(
-            "{}: {} of {total} lines reached",
-            shown(file),
-            coverage.covered.len()
-        ));
-        if !missed.is_empty() {
-            text.push_str(&format!(", not {}", missed.join(", ")));
-        }
-        text.push('\n');
-    }
-    text.push_str(&format!(
-        "{:.1} % of the policy lines were reached by Rego tests\n",
-        ran.coverage_percent()
-    ));
-    text
-}
-
 /// One JSON document.
-pub(super) fn json(path: &Path, bundle: &LoadedBundle, ran: &Ran, coverage: bool) -> Value {
-    let tests: Vec<Value> = ran
-        .results
-        .iter()
-        .map(|result| {
-            json!({
-                "kind": result.sort, "file": result.file, "line": result.line, "name": result.name,
-                "status": result.status.as_str(), "differences": result.differences,
-                "prints": result.prints, "decision": result.decision,
-                "elapsed_us": u64::try_from(result.elapsed.as_micros()).unwrap_or(u64::MAX),
-            })
-        })
-        .collect();
+pub(super) fn json(path: &Path, bundle: &LoadedBundle, ran: &Ran) -> Value {
+    let tests: Vec<Value> = ran.results.iter().map(test).collect();
     let mut document = json!({
         "path": path, "valid": true, "bundle": bundle.reference(),
         "passed": ran.count(Status::Pass), "failed": ran.failed(),
-        "skipped": ran.count(Status::Skipped), "tests": tests,
+        "skipped": ran.count(Status::Skipped), "not_run": ran.not_run, "tests": tests,
     });
-    if coverage && let Some(members) = document.as_object_mut() {
-        let percent = ran.coverage_percent();
-        members.insert("coverage".to_owned(), json!({"percent": percent, "files": ran.coverage}));
+    if let (Some(report), Some(members)) = (&ran.coverage, document.as_object_mut()) {
+        members.insert("coverage".to_owned(), coverage::json(report));
     }
     document
 }
 
-/// JUnit XML, one suite for each file.
-pub(super) fn junit(ran: &Ran) -> String {
-    let mut files: Vec<&str> = ran.results.iter().map(|result| result.file.as_str()).collect();
-    files.sort_unstable();
-    files.dedup();
-    let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-    xml.push_str(&format!(
-        "<testsuites name=\"lictor\" tests=\"{}\" failures=\"{}\" errors=\"{}\">\n",
-        ran.results.len(),
-        ran.count(Status::Fail),
-        ran.count(Status::Error)
-    ));
-    for file in files {
-        let results: Vec<&TestTold> = ran.results.iter().filter(|r| r.file == file).collect();
-        let count = |status| results.iter().filter(|result| result.status == status).count();
-        xml.push_str(&format!(
-            "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"{}\">\n",
-            escape(file),
-            results.len(),
-            count(Status::Fail),
-            count(Status::Error),
-            count(Status::Skipped)
-        ));
-        for result in results {
-            xml.push_str(&testcase(result));
-        }
-        xml.push_str("  </testsuite>\n");
+fn test(result: &TestTold) -> Value {
+    let mut decision = result.decision.clone();
+    let told = result.explanation.as_ref();
+    let explain = decision.as_mut().and_then(|decision| decision.get_mut("explain"));
+    if let (Some(told), Some(members)) = (told, explain.and_then(Value::as_object_mut)) {
+        members.insert("clauses".to_owned(), json!(told.clauses));
+        members.insert("nearest".to_owned(), json!(told.nearest));
+        members.insert("note".to_owned(), json!(told.note));
     }
-    xml.push_str("</testsuites>\n");
-    xml
-}
-
-fn testcase(result: &TestTold) -> String {
-    let head = format!(
-        "    <testcase classname=\"{}\" name=\"{}\" time=\"{:.6}\"",
-        escape(&result.file),
-        escape(&result.name),
-        result.elapsed.as_secs_f64()
-    );
-    let (element, message) = match result.status {
-        Status::Pass => return format!("{head}/>\n"),
-        Status::Skipped => return format!("{head}><skipped/></testcase>\n"),
-        Status::Fail => ("failure", result.differences.join("; ")),
-        Status::Error => ("error", result.differences.join("; ")),
-    };
-    let why = result.decision.as_ref().map(why).unwrap_or_default();
-    format!(
-        "{head}><{element} message=\"{}\">{}</{element}></testcase>\n",
-        escape(&message),
-        escape(&why)
-    )
-}
-
-/// Text as XML; a character that XML cannot hold is shown by its number.
-fn escape(text: &str) -> String {
-    let mut xml = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => xml.push_str("&amp;"),
-            '<' => xml.push_str("&lt;"),
-            '>' => xml.push_str("&gt;"),
-            '"' => xml.push_str("&quot;"),
-            '\n' => xml.push_str("&#10;"),
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => {
-                xml.push_str(&format!("\\u{{{:x}}}", u32::from(c)));
-            }
-            c => xml.push(c),
-        }
-    }
-    xml
+    json!({
+        "kind": result.sort, "file": result.file, "line": result.line, "name": result.name,
+        "status": result.status.as_str(), "differences": result.problems(),
+        "compared": result.differences, "failed_at": result.failed_at,
+        "prints": result.prints, "decision": decision,
+        "elapsed_us": u64::try_from(result.elapsed.as_micros()).unwrap_or(u64::MAX),
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn told(status: Status) -> TestTold {
         TestTold {
             sort: "case",
             file: "cases/a.yaml".to_owned(),
-            line: 0,
-            name: "a <b> & \"c\"".to_owned(),
+            line: 7,
+            name: "a".to_owned(),
             status,
-            differences: vec!["effect: expected allow, got deny".to_owned()],
-            prints: Vec::new(),
-            elapsed: Duration::from_micros(1500),
+            differences: vec![Difference {
+                member: "reasons".to_owned(),
+                expected: "[a, b]".to_owned(),
+                got: "[b, c]".to_owned(),
+                missing: vec!["a".to_owned()],
+                unexpected: vec!["c".to_owned()],
+            }],
             decision: Some(json!({
                 "reasons": [{"id": "x.y", "message": "no", "detail": "", "policy": "rego/x/x.rego:3"}],
                 "explain": {"permits": [{"policy": "cedar.p", "id": ""}], "errors": []},
             })),
+            ..TestTold::default()
         }
     }
 
     #[test]
     fn a_failure_shows_the_difference_and_why() {
-        let ran = Ran { results: vec![told(Status::Fail)], ..Ran::default() };
-        let text = pretty(&ran, false, Paint::plain());
-        for part in
-            ["got deny", "because x.y no [rego/x/x.rego:3]", "permitted by cedar.p", "1 failed"]
-        {
-            assert!(text.contains(part), "{part} is not in {text}");
-        }
+        let ran = Ran { results: vec![told(Status::Fail)], not_run: 3, ..Ran::default() };
+        assert_eq!(
+            pretty(&ran, false, Paint::plain()),
+            "failed cases/a.yaml:7: a
+  reasons: expected [a, b], got [b, c]
+    missing    a
+    unexpected c
+  because x.y no [rego/x/x.rego:3]
+  permitted by cedar.p
+FAILED: 0 passed, 1 failed, 0 skipped, 3 not run
+"
+        );
     }
 
     #[test]
-    fn junit_is_escaped_and_counted() {
-        let ran = Ran { results: vec![told(Status::Pass), told(Status::Fail)], ..Ran::default() };
-        let xml = junit(&ran);
-        assert!(
-            xml.contains("name=\"a &lt;b&gt; &amp; &quot;c&quot;\" time=\"0.001500\"/>"),
-            "{xml}"
+    fn a_failed_rego_test_shows_the_statement_with_its_values() {
+        let named =
+            |name: &str, value: &str| Named { name: name.to_owned(), value: value.to_owned() };
+        let at = FailedAt {
+            line: 9,
+            text: "got + 1 ==\n\t5".to_owned(),
+            parts: vec![named("got + 1", "4"), named("5", "5")],
+            locals: vec![named("got", "3")],
+            ways: 2,
+        };
+        let result = TestTold {
+            sort: "rego",
+            file: "rego/u/u_test.rego".to_owned(),
+            line: 5,
+            name: "data.u.test_x".to_owned(),
+            messages: vec!["it does not hold".to_owned()],
+            failed_at: Some(at),
+            prints: vec!["u.rego:1: x\u{1b}".to_owned()],
+            ..TestTold::default()
+        };
+        assert_eq!(
+            block(&result, Paint::plain()),
+            "failed rego/u/u_test.rego:5: data.u.test_x
+  it does not hold
+  9 | got + 1 ==
+    |     5
+    | ^ got + 1 = 4
+  with, the last of 2 ways that led here
+    got = 3
+  printed u.rego:1: x\\u{1b}
+"
         );
-        assert!(xml.contains("tests=\"2\" failures=\"1\" errors=\"0\" skipped=\"0\""), "{xml}");
-        assert_eq!(escape("\u{1}\n"), "\\u{1}&#10;");
+    }
+
+    #[test]
+    fn what_passes_is_shown_when_asked_for() {
+        let passed = || TestTold {
+            sort: "case",
+            file: "f".to_owned(),
+            line: 1,
+            name: "n".to_owned(),
+            status: Status::Pass,
+            ..TestTold::default()
+        };
+        let ran = Ran { results: vec![passed()], ..Ran::default() };
+        assert_eq!(pretty(&ran, false, Paint::plain()), "ok: 1 passed, 0 failed, 0 skipped\n");
+        assert!(pretty(&ran, true, Paint::plain()).starts_with("passed f:1: n\n"));
     }
 
     #[test]
