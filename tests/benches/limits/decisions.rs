@@ -71,7 +71,7 @@ impl Points {
 async fn point(own: &Path, state: StateConfig) -> Running {
     let config = PdpConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
-        bundle: own.join("bundle"),
+        bundle: own.join("bundle").into(),
         state_dir: own.join("state"),
         insecure_dev: true,
         state,

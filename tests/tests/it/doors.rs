@@ -170,7 +170,7 @@ impl Doors {
 async fn start_pdp(site: &Site, time: &Time) -> Running {
     let config = PdpConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
-        bundle: site.path("bundle.tar.gz"),
+        bundle: site.path("bundle.tar.gz").into(),
         trust_keys: vec![site.path("keys/bundle.pub")],
         scope: SCOPE.to_owned(),
         state_dir: site.path("pdp"),

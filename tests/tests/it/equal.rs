@@ -24,7 +24,7 @@ async fn pdp(site: &Site, name: &str, now_ms: i64) -> Running {
     let config = PdpConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
         socket: Some(folder.join("pdp.sock")),
-        bundle: site.path("bundle.tar.gz"),
+        bundle: site.path("bundle.tar.gz").into(),
         trust_keys: vec![site.path("keys/bundle.pub")],
         scope: SCOPE.to_owned(),
         state_dir: folder.clone(),

@@ -6,7 +6,9 @@
 //! - `rig`: everything in one process, for the others
 //! - `vertical`: one tool call through everything, each part alone and all in one process
 //! - `equal`: in process and over gRPC the same decisions
+//! - `agreement`: `decide`, `test`, decision point and `replay` say the same about generated calls
 //! - `bundles`: which bundles are refused, and swapping them under load
+//! - `distribution`: bundles from a web server that comes and goes
 //! - `bundle_corpus`: ways around a verifier, through library, command and decision point
 //! - `approvals`: a call that needs a person, and the person's answer
 //! - `callers`: who is not let in
@@ -25,12 +27,14 @@
     reason = "a test fails by panicking"
 )]
 
+mod agreement;
 mod approvals;
 mod bodies;
 mod bundle_corpus;
 mod bundles;
 mod callers;
 mod dependency_table;
+mod distribution;
 mod doors;
 mod equal;
 mod faults;

@@ -13,6 +13,7 @@ pub(crate) struct Rig {
     pub(crate) provider: Upstream,
     pub(crate) up: Up,
     pub(crate) http: Http,
+    config: String,
 }
 
 impl Rig {
@@ -21,18 +22,24 @@ impl Rig {
     }
 
     pub(crate) async fn of(site: Site) -> Self {
+        Self::with(site, |config| config).await
+    }
+
+    /// With another configuration.
+    pub(crate) async fn with(site: Site, change: impl FnOnce(String) -> String) -> Self {
         let tools = Upstream::tools(&repository().join("bundles")).await;
         let provider = Upstream::provider().await;
-        let up = Up::start(&site, &config(&site, &tools, &provider)).await.unwrap();
-        Self { site, tools, provider, up, http: Http::default() }
+        let config = change(config(&site, &tools, &provider));
+        let up = Up::start(&site, &config).await.unwrap();
+        Self { site, tools, provider, up, http: Http::default(), config }
     }
 
     /// The same folder and servers behind, in a new process.
     pub(crate) async fn again(self) -> Self {
-        let Self { site, tools, provider, up, http } = self;
+        let Self { site, tools, provider, up, http, config } = self;
         drop(up);
-        let up = Up::start(&site, &config(&site, &tools, &provider)).await.unwrap();
-        Self { site, tools, provider, up, http }
+        let up = Up::start(&site, &config).await.unwrap();
+        Self { site, tools, provider, up, http, config }
     }
 
     /// The enforcement point's endpoint of a tool server.

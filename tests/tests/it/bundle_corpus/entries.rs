@@ -30,7 +30,11 @@ pub(super) fn refused() -> Vec<Vector> {
         ("bundle_pax", "signature-file", rename("path", ".signatures.json")),
         ("bundle_pax", "record-cut", with_entry("PaxHeaders/x", b'x', b"20 path=a")),
         ("bundle_pax", "empty-line", with_entry("PaxHeaders/x", b'x', b"\n17 path=data.json\n")),
-        ("bundle_truncated", "pax-without-entry", with_entry("PaxHeaders/x", b'x', b"11 mtime=1\n")),
+        (
+            "bundle_truncated",
+            "pax-without-entry",
+            with_entry("PaxHeaders/x", b'x', b"11 mtime=1\n"),
+        ),
         ("bundle_long_name", "gnu-link", with_entry("././@LongLink", b'K', b"data.json\0")),
         ("bundle_entry_type", "continued-multi-volume", with_entry("data.json", b'M', b"{}")),
         ("bundle_entry_type", "contiguous", with_entry("cases/x.yaml", b'7', b"")),
@@ -160,7 +164,11 @@ fn with_sizes() -> Vec<Vector> {
     };
     vec![
         ("bundle_file_too_large", "no-data-behind", sized(b"77777777777\0")),
-        ("bundle_file_too_large", "binary-size", sized(b"\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff")),
+        (
+            "bundle_file_too_large",
+            "binary-size",
+            sized(b"\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff"),
+        ),
         ("bundle_file_too_large", "negative-size", sized(&[0xff; 12])),
         ("bundle_header", "size-of-letters", sized(b"letters\0\0\0\0\0")),
         ("bundle_truncated", "size-past-the-end", sized(b"00000100000\0")),
@@ -172,9 +180,9 @@ fn with_sizes() -> Vec<Vector> {
 fn renamed() -> Vec<Vector> {
     let under = |from: &str, to: &str| {
         let files = signed();
-        let pairs = files.iter().map(|(name, bytes)| {
-            (if name == from { to } else { name }, bytes.as_ref())
-        });
+        let pairs = files
+            .iter()
+            .map(|(name, bytes)| (if name == from { to } else { name }, bytes.as_ref()));
         pack(&Files::from_pairs(pairs, &Limits::default()).unwrap())
     };
     let swapped = {
@@ -190,7 +198,11 @@ fn renamed() -> Vec<Vector> {
         pack(&Files::from_pairs(pairs, &Limits::default()).unwrap())
     };
     vec![
-        ("bundle_file_missing", "policy-renamed", under("cedar/expense.cedar", "cedar/other.cedar")),
+        (
+            "bundle_file_missing",
+            "policy-renamed",
+            under("cedar/expense.cedar", "cedar/other.cedar"),
+        ),
         (
             "bundle_file_missing",
             "policy-made-a-test",

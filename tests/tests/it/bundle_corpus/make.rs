@@ -139,4 +139,3 @@ pub(super) fn header(more: &str) -> String {
 pub(super) fn signed_with(lictor: &str, options: &SignOptions) -> Vec<u8> {
     pack(&sign(&files_with(lictor), &key(1), options).unwrap())
 }
-

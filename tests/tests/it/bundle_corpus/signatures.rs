@@ -136,10 +136,18 @@ fn confused() -> Vec<Vector> {
             with_token(1, &kid(&format!("\"{}\"", "k".repeat(129))), |_| {}),
         ),
         ("bundle_key_unknown", "kid-is-a-path", with_token(1, &kid(r#""../../dev/null""#), |_| {})),
-        ("bundle_key_unknown", "kid-in-capitals", with_token(1, &header("").replace(
-            &lictor_policy_lib::bundle::key_id(&key(1).verifying_key()),
-            &lictor_policy_lib::bundle::key_id(&key(1).verifying_key()).to_uppercase(),
-        ), |_| {})),
+        (
+            "bundle_key_unknown",
+            "kid-in-capitals",
+            with_token(
+                1,
+                &header("").replace(
+                    &lictor_policy_lib::bundle::key_id(&key(1).verifying_key()),
+                    &lictor_policy_lib::bundle::key_id(&key(1).verifying_key()).to_uppercase(),
+                ),
+                |_| {},
+            ),
+        ),
         ("bundle_signature_header", "jku", more(r#","jku":"https://keys.example/jwks""#)),
         ("bundle_signature_header", "x5c", more(r#","x5c":["AA"]"#)),
         ("bundle_signature_header", "x5u", more(r#","x5u":"https://keys.example/x""#)),
@@ -147,9 +155,11 @@ fn confused() -> Vec<Vector> {
         ("bundle_signature_header", "compressed", more(r#","zip":"DEF""#)),
         ("bundle_signature_header", "another-type", more(r#","typ":"lictor-revocations+jwt""#)),
         ("bundle_signature_header", "array", with_token(1, r#"["EdDSA","k"]"#, |_| {})),
-        ("bundle_signature_header", "byte-order-mark", with_token(
-            1, &format!("\u{feff}{}", header("")), |_| {},
-        )),
+        (
+            "bundle_signature_header",
+            "byte-order-mark",
+            with_token(1, &format!("\u{feff}{}", header("")), |_| {}),
+        ),
     ]
 }
 
@@ -196,17 +206,27 @@ fn malformed() -> Vec<Vector> {
         ("bundle_signatures_invalid", "empty-file", file("")),
         ("bundle_signatures_invalid", "null", file("null")),
         ("bundle_signatures_invalid", "null-list", file(r#"{"signatures":null}"#)),
-        ("bundle_signatures_invalid", "list-twice", file(&format!(
-            r#"{{"signatures":["{good}"],"signatures":[]}}"#
-        ))),
-        ("bundle_signatures_invalid", "another-case", file(&format!(
-            r#"{{"Signatures":["{good}"]}}"#
-        ))),
-        ("bundle_signatures_invalid", "json-form", file(r#"{"signatures":[{"payload":"","signatures":[]}]}"#)),
+        (
+            "bundle_signatures_invalid",
+            "list-twice",
+            file(&format!(r#"{{"signatures":["{good}"],"signatures":[]}}"#)),
+        ),
+        (
+            "bundle_signatures_invalid",
+            "another-case",
+            file(&format!(r#"{{"Signatures":["{good}"]}}"#)),
+        ),
+        (
+            "bundle_signatures_invalid",
+            "json-form",
+            file(r#"{"signatures":[{"payload":"","signatures":[]}]}"#),
+        ),
         ("bundle_signatures_invalid", "array", file(&format!(r#"["{good}"]"#))),
-        ("bundle_signatures_invalid", "trailing-text", file(&format!(
-            r#"{{"signatures":["{good}"]}}{{}}"#
-        ))),
+        (
+            "bundle_signatures_invalid",
+            "trailing-text",
+            file(&format!(r#"{{"signatures":["{good}"]}}{{}}"#)),
+        ),
         ("bundle_signature_malformed", "null-text", with_signatures(&["null"])),
     ]
 }
@@ -227,23 +247,51 @@ fn listed() -> Vec<Vector> {
     };
     let first = {
         let text = payload();
-        let start = text.find('{').map(|at| text[at + 1..].find('{').unwrap() + at + 1).unwrap();
-        text[start..=start + text[start..].find('}').unwrap()].to_owned()
+        let list = text.split_once("[{").unwrap().1;
+        format!("{{{}}}", list.split_once('}').unwrap().0)
     };
     vec![
         ("bundle_file_unsigned", "nothing-listed", list(r#""files":[]"#)),
         ("bundle_signature_payload", "no-list", list(r#""note":1"#)),
         ("bundle_signature_payload", "list-of-names", list(r#""files":["data.json"]"#)),
         ("bundle_signature_payload", "object-for-list", list(r#""files":{}"#)),
-        ("bundle_signature_payload", "exclude", changed(r#""scope""#, r#""exclude_files":["*"],"scope""#)),
-        ("bundle_signature_payload", "keyid-claim", changed(r#""scope""#, r#""keyid":"x","scope""#)),
+        (
+            "bundle_signature_payload",
+            "exclude",
+            changed(r#""scope""#, r#""exclude_files":["*"],"scope""#),
+        ),
+        (
+            "bundle_signature_payload",
+            "keyid-claim",
+            changed(r#""scope""#, r#""keyid":"x","scope""#),
+        ),
         ("bundle_signature_payload", "no-scope", changed(r#""scope":"prod","#, "")),
         ("bundle_signature_payload", "null-scope", changed(r#""scope":"prod""#, r#""scope":null"#)),
-        ("bundle_signature_payload", "version-as-text", changed(r#""version":7"#, r#""version":"7""#)),
-        ("bundle_signature_payload", "version-as-fraction", changed(r#""version":7"#, r#""version":7.0"#)),
-        ("bundle_signature_payload", "negative-version", changed(r#""version":7"#, r#""version":-7"#)),
-        ("bundle_signature_payload", "expiry-as-fraction", changed(r#"{"files""#, r#"{"exp":4e12,"files""#)),
-        ("bundle_signature_payload", "not-json", with_token(1, &header(""), |text| *text = "no".into())),
+        (
+            "bundle_signature_payload",
+            "version-as-text",
+            changed(r#""version":7"#, r#""version":"7""#),
+        ),
+        (
+            "bundle_signature_payload",
+            "version-as-fraction",
+            changed(r#""version":7"#, r#""version":7.0"#),
+        ),
+        (
+            "bundle_signature_payload",
+            "negative-version",
+            changed(r#""version":7"#, r#""version":-7"#),
+        ),
+        (
+            "bundle_signature_payload",
+            "expiry-as-fraction",
+            changed(r#"{"files""#, r#"{"exp":4e12,"files""#),
+        ),
+        (
+            "bundle_signature_payload",
+            "not-json",
+            with_token(1, &header(""), |text| *text = "no".into()),
+        ),
         ("bundle_scope", "another-case", changed(r#""scope":"prod""#, r#""scope":"Prod""#)),
         ("bundle_scope", "empty", changed(r#""scope":"prod""#, r#""scope":"""#)),
         ("bundle_manifest_mismatch", "name", changed(r#""name":"demo""#, r#""name":"other""#)),
@@ -251,25 +299,41 @@ fn listed() -> Vec<Vector> {
         ("bundle_file_missing", "leading-slash", changed(r#""data.json""#, r#""/data.json""#)),
         ("bundle_file_missing", "leading-dot", changed(r#""data.json""#, r#""./data.json""#)),
         ("bundle_file_missing", "another-case", changed(r#""data.json""#, r#""Data.json""#)),
-        ("bundle_file_missing", "listed-too-much", changed(
-            &first, &format!("{first},{}", first.replace(".manifest", "cases/more.yaml")),
-        )),
-        ("bundle_file_missing", "lists-the-signatures", changed(
-            &first, &format!("{first},{}", first.replace(".manifest", ".signatures.json")),
-        )),
-        ("bundle_hash", "capitals", with_token(1, &header(""), |text| {
-            let at = text.find(r#""hash":""#).unwrap() + 8;
-            let hash = text[at..at + 64].to_uppercase();
-            text.replace_range(at..at + 64, &hash);
-        })),
-        ("bundle_hash", "cut", with_token(1, &header(""), |text| {
-            let at = text.find(r#""hash":""#).unwrap() + 8;
-            text.replace_range(at + 32..at + 64, "");
-        })),
-        ("bundle_hash", "data-in-another-layout", with_file(
-            "data.json",
-            Some(br#"{ "registry": {"agents": {"a": {"owner": "o", "status": "active"}}} }"#),
-        )),
+        (
+            "bundle_file_missing",
+            "listed-too-much",
+            changed(&first, &format!("{first},{}", first.replace(".manifest", "cases/more.yaml"))),
+        ),
+        (
+            "bundle_file_missing",
+            "lists-the-signatures",
+            changed(&first, &format!("{first},{}", first.replace(".manifest", ".signatures.json"))),
+        ),
+        (
+            "bundle_hash",
+            "capitals",
+            with_token(1, &header(""), |text| {
+                let at = text.find(r#""hash":""#).unwrap() + 8;
+                let hash = text.get(at..at + 64).unwrap().to_uppercase();
+                text.replace_range(at..at + 64, &hash);
+            }),
+        ),
+        (
+            "bundle_hash",
+            "cut",
+            with_token(1, &header(""), |text| {
+                let at = text.find(r#""hash":""#).unwrap() + 8;
+                text.replace_range(at + 32..at + 64, "");
+            }),
+        ),
+        (
+            "bundle_hash",
+            "data-in-another-layout",
+            with_file(
+                "data.json",
+                Some(br#"{ "registry": {"agents": {"a": {"owner": "o", "status": "active"}}} }"#),
+            ),
+        ),
         ("bundle_hash_algorithm", "sha-1", changed("SHA-256", "SHA-1")),
         ("bundle_hash_algorithm", "another-case", changed("SHA-256", "sha-256")),
     ]
@@ -280,7 +344,8 @@ fn spare_bits(token: &str) -> String {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let last = token.as_bytes()[token.len() - 1];
     let at = ALPHABET.iter().position(|letter| *letter == last).unwrap();
-    format!("{}{}", &token[..token.len() - 1], char::from(ALPHABET[at | 1]))
+    let head = token.strip_suffix(char::from(last)).unwrap();
+    format!("{head}{}", char::from(ALPHABET[at | 1]))
 }
 
 fn flipped(signature: &[u8]) -> Vec<u8> {
