@@ -322,7 +322,8 @@ fn shown(text: &str) -> String {
     text.chars().take(80).collect()
 }
 
-fn type_of(value: &Value) -> &'static str {
+/// What a value is, for messages.
+pub(super) fn type_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",

@@ -13,6 +13,7 @@
 
 use regorus::Value;
 
+use super::elements::type_of;
 use super::guards::{Guard, MAX_PARSED_BYTES, Refusal};
 
 mod collections;
@@ -111,18 +112,5 @@ fn text(args: &[Value], index: usize) -> Result<&str, Fault> {
 }
 
 fn wrong(index: usize, expected: &'static str, found: Option<&Value>) -> Fault {
-    Fault::Type { position: index + 1, expected, found: found.map_or("missing", type_name) }
-}
-
-fn type_name(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Set(_) => "a set",
-        Value::Object(_) => "an object",
-        Value::Undefined => "undefined",
-    }
+    Fault::Type { position: index + 1, expected, found: found.map_or("missing", type_of) }
 }
