@@ -268,6 +268,10 @@ pub const CODES: &[Code] = &[
         "A minus stands in front of something that is not a number, which the engine refuses when it evaluates it.",
     ),
     warning(
+        "rego_negation",
+        "A negation in a rule that permits holds where what it reads is undefined; in OPA it would not.",
+    ),
+    warning(
         "rego_never",
         "The conditions of a rule contradict each other, so that it can never hold.",
     ),

@@ -4,10 +4,10 @@
 //! it undefined, then so is the statement. Here it is computed under the `not`,
 //! which then holds. That is what OPA's `import future.keywords.not` means.
 
-use regorus::unstable::{BoolOp, Expr};
+use regorus::unstable::{BoolOp, Expr, Rule};
 
 use super::source::{Policy, parse};
-use super::walk::{Node, Part, flatten, walk_expr, walk_rule};
+use super::walk::{Node, Part, flatten, head_name, walk_expr, walk_rule};
 use crate::diagnostic::Diagnostic;
 
 /// Warns of every such negation in files that were written for OPA.
@@ -28,9 +28,34 @@ pub(crate) fn check(files: &[(&str, &str)]) -> Vec<Diagnostic> {
     found
 }
 
-fn warning(policy: &Policy, expr: &Expr, read: &Expr) -> Diagnostic {
+/// Warns of such negations in the rules of a unit that permit: what its author expects to be
+/// undefined, as in OPA, lets a call pass here.
+pub(crate) fn in_permits(policy: &Policy, rule: &Rule, problems: &mut Vec<Diagnostic>) {
+    let permits = matches!(head_name(rule), Some(("allow" | "list", _)));
+    if !permits || policy.unit.is_none() || asks_for_it(policy) {
+        return;
+    }
+    walk_rule(rule, &mut |node| {
+        if let Node::Negated(expr) = node
+            && let Some(read) = computed_first(expr)
+        {
+            let said = first_line(read);
+            let message = format!("this permits where `{said}` is undefined; in OPA it would not");
+            let help = format!(
+                "write `x := {said}` before, and `x` here; or `import future.keywords.not` if it is meant"
+            );
+            problems.push(policy.warning("rego_negation", expr.span(), message).help(help));
+        }
+    });
+}
+
+fn first_line(read: &Expr) -> &str {
     let said = read.span().text();
-    let said = said.lines().next().unwrap_or(said);
+    said.lines().next().unwrap_or(said)
+}
+
+fn warning(policy: &Policy, expr: &Expr, read: &Expr) -> Diagnostic {
+    let said = first_line(read);
     let message = format!("this holds where `{said}` is undefined; in OPA it does not");
     let help = format!(
         "write `x := {said}` before, and `x` here; or `import future.keywords.not`, where OPA agrees"
