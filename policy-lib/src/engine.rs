@@ -19,9 +19,68 @@ pub trait Engine: Send + Sync {
     /// no part in `permit_from: all`.
     fn has_policies(&self) -> bool;
 
+    /// Whether it could say anything about an answer that does not hold already, since it was said
+    /// about the request: told from the policies at load, and `true` where that cannot be told.
+    fn speaks_of_answers(&self) -> bool;
+
     /// Evaluates everything the engine has to say about one call, once. Verdict
     /// and explanation both come from the returned value.
     fn evaluate(&self, query: &Query<'_>) -> Outcome;
+
+    /// How calls are evaluated from now on. An engine that has one way keeps to it.
+    fn evaluate_by(&mut self, _way: Way) {}
+
+    /// The fast path of the engine, if it has such a thing at all.
+    fn fast_path(&self) -> Option<FastPath<'_>> {
+        None
+    }
+}
+
+/// By which of its ways an engine evaluates. Each gives the same outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Way {
+    /// The fast path where the bundle has one. What servers use.
+    #[default]
+    Fastest,
+    /// The interpreter, which is the meaning.
+    Interpreter,
+    /// Both, and an outcome that differs is a fatal error. What tests, dry runs and replay use.
+    Both,
+}
+
+/// What is known of a fast path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FastPath<'a> {
+    /// It was proved safe; this many instructions.
+    Proved(usize),
+    /// The interpreter is asked.
+    Not(&'a Slow),
+}
+
+/// Why a bundle has no fast path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slow {
+    /// The place that is the cause, as decisions name policies; empty if there is none.
+    pub policy: String,
+    /// What stands there.
+    pub why: String,
+    /// Whether the policies are more than the fast path takes.
+    pub too_large: bool,
+}
+
+impl Slow {
+    /// For what stands at `policy`.
+    #[must_use]
+    pub fn new(policy: &str, why: &str) -> Self {
+        Self { policy: policy.to_owned(), why: why.to_owned(), too_large: false }
+    }
+
+    /// Because of the size of it all.
+    #[must_use]
+    pub fn too_large(why: String) -> Self {
+        Self { policy: String::new(), why, too_large: true }
+    }
 }
 
 /// What is asked.

@@ -280,6 +280,10 @@ pub const CODES: &[Code] = &[
         "A package is not a plain path, does not lie in its folder, or is under `lictor` without being a unit.",
     ),
     error("rego_parse", "The text is not Rego."),
+    error(
+        "rego_pattern",
+        "A pattern comes from the call, and its rule is not annotated with `custom.lictor.patterns_from_calls: true`.",
+    ),
     error("rego_print", "`print` is used as a value; it is a statement of its own."),
     error(
         "rego_recursion",
@@ -296,6 +300,10 @@ pub const CODES: &[Code] = &[
         "A variable or function has the name of a builtin, an import, a rule or a member of the input, and hides it.",
     ),
     error("rego_size", "A policy file is too large, or has too many operators in a row."),
+    warning(
+        "rego_slow",
+        "The policies are too large for the fast path: the interpreter decides, and takes longer with each rule.",
+    ),
     error("rego_test", "A test would never be run, or has the name of another."),
     warning("rego_uncalled", "No rule reads this helper."),
     error("rego_unsafe", "Nothing gives a variable its value."),

@@ -8,13 +8,12 @@ use lictor_proto::json::Node;
 use regorus::{Engine, PolicyLengthConfig, Value};
 
 use super::generate::{Generated, entry, generate};
-use super::input::value_from_node;
 use super::names::RESERVED;
 use super::place::{Place, engine_message};
 use super::source::{MAX_FILE_BYTES, Policy, parse_all, parse_data};
 use super::{
     RegoSource, builtins, conflicts, constants, dangling, depth, extra, functions, lint, metadata,
-    references, run, shape, unsafes,
+    patterns, references, run, shape, shared, unsafes,
 };
 use crate::diagnostic::{Diagnostic, Level};
 use crate::known::Known;
@@ -53,6 +52,7 @@ pub(crate) fn load_checked(
     }
     depth::check(&policies, &mut problems);
     unsafes::check(&policies, &mut problems);
+    patterns::check(&policies, &mut problems);
     metadata::resolve(&mut policies, &mut data, &mut problems);
     let generated = generate(&policies, &mut problems);
     let loaded = if failed(&problems) {
@@ -136,7 +136,7 @@ pub(crate) fn engine<'t>(
     engine.set_policy_length_config(lengths());
     engine.set_strict_builtin_errors(true);
     engine.set_gather_prints(true);
-    engine.add_data(value_from_node(data)).map_err(|error| error.to_string())?;
+    engine.add_data(shared::value(data)).map_err(|error| error.to_string())?;
     builtins::install(&mut engine, used)?;
     for (name, text) in texts {
         engine.add_policy(name.to_owned(), text.to_owned()).map_err(|error| error.to_string())?;

@@ -8,15 +8,17 @@
 //!   where `not` is not that of OPA.
 //!   `recover`: what is left of a file that does not parse.
 //! - `shape`, `references`, `dangling` (over `members`), `functions`, `conflicts`, `depth`
-//!   (over `graph`): the load checks on what was parsed.
+//!   (over `graph`), `patterns`: the load checks on what was parsed.
 //! - [`mod@lint`]: warnings for the author, where names of the bundle are known.
 //! - `builtins`, `guards`, `weigh`, `paths`: which of the engine's functions may be
 //!   called, and with how large arguments.
 //! - `catalogue`: every builtin of OPA, and what it is here. `extra`: those that the
 //!   engine lacks; `metadata`: those that depend on where they are called.
+//! - `reach`: whether any rule could say something about an answer.
 //! - `generate`: the texts that are served, with a copy of every decision rule.
 //! - `load`, `constants`, `unsafes`: the prepared engine, and the checks that need one.
-//! - [`input`]: call and facts to the policy input.
+//! - [`input`]: call and facts to the policy input; `shared`: the data.
+//! - `fast`: the same by the engine's virtual machine, for programs that are proved safe for it.
 //! - `run`, `answer`, `elements`, `output`: one evaluation, and its answer read
 //!   strictly.
 //! - [`tester`]: `test_` rules.
@@ -24,8 +26,9 @@
 //! - `trace`: evaluations that are watched, for coverage and explanations.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
-use regorus::Engine as Interpreter;
+use regorus::{Engine as Interpreter, Value};
 
 mod answer;
 mod builtins;
@@ -37,6 +40,7 @@ mod depth;
 mod dialect;
 mod elements;
 mod extra;
+mod fast;
 mod functions;
 mod generate;
 mod graph;
@@ -51,11 +55,14 @@ pub(crate) mod negation;
 pub(crate) mod outline;
 mod output;
 mod paths;
+mod patterns;
 mod place;
+mod reach;
 mod recover;
 mod references;
 mod run;
 mod shape;
+mod shared;
 mod source;
 pub mod tester;
 pub(crate) mod trace;
@@ -67,12 +74,13 @@ pub use input::{input_value, value_from_node};
 pub(crate) use names::{data_path, is_identifier};
 pub use tester::{TestReport, run_tests};
 
+use fast::Fast;
 use generate::Generated;
 use input::Keys;
 use place::{Place, engine_message};
 
 use crate::diagnostic::Diagnostic;
-use crate::engine::{Engine, EngineError, Outcome, Query, Scope};
+use crate::engine::{Engine, EngineError, FastPath, Outcome, Query, Scope, Slow, Way};
 use crate::known::Known;
 
 /// The Rego part of a bundle.
@@ -89,9 +97,12 @@ pub struct RegoSource<'a> {
 /// A loaded Rego engine. Evaluations share it and nothing else.
 pub struct RegoEngine {
     interpreter: Interpreter,
+    fast: Result<Fast, Slow>,
+    way: Way,
     generated: Generated,
     scopes: BTreeMap<String, Scope>,
     keys: Keys,
+    speaks_of_answers: bool,
     paths: [(lictor_proto::call::Phase, String); 3],
 }
 
@@ -109,15 +120,51 @@ impl RegoEngine {
         source: &RegoSource<'_>,
         known: Option<&Known<'_>>,
     ) -> (Option<Self>, Vec<Diagnostic>) {
-        let (loaded, problems) = load::load_checked(source, known);
+        let (loaded, mut problems) = load::load_checked(source, known);
         let engine = loaded.map(|loaded| Self {
+            speaks_of_answers: reach::speaks_of_answers(&loaded.policies),
+            fast: Fast::prepare(&loaded.policies, &loaded.engine, &loaded.generated),
+            way: Way::default(),
             interpreter: loaded.engine,
             generated: loaded.generated,
             scopes: source.scopes.clone(),
             keys: Keys::new(),
             paths: load::entry_paths(),
         });
+        let slow = engine.as_ref().and_then(|engine| engine.fast.as_ref().err());
+        problems.extend(slow.filter(|slow| slow.too_large).map(too_large));
         (engine, problems)
+    }
+
+    /// What the rules of a phase say, each in the way that is wanted.
+    fn answer(&self, path: &str, query: &Query<'_>) -> Result<Value, String> {
+        let input = self.keys.input(query.call, query.facts);
+        let limit = query.budget.time;
+        let fast = match (&self.fast, self.way) {
+            (Ok(fast), Way::Fastest | Way::Both) => Some(fast),
+            _ => None,
+        };
+        let Some(fast) = fast else { return self.interpreted(path, input, limit) };
+        let started = Instant::now();
+        let answer = fast.ask(query.call.phase, input.clone(), limit);
+        if self.way == Way::Both {
+            let meant = self.interpreted(path, input, limit);
+            return match answer {
+                Some(answer) if meant.as_ref() != Ok(&answer) => Err(DIFFERS.to_owned()),
+                _ => meant,
+            };
+        }
+        match answer {
+            Some(answer) => Ok(answer),
+            // Declined: the interpreter knows what it means, in the time that is left.
+            None => self.interpreted(path, input, limit.saturating_sub(started.elapsed())),
+        }
+    }
+
+    fn interpreted(&self, path: &str, input: Value, limit: Duration) -> Result<Value, String> {
+        let mut interpreter = self.interpreter.clone();
+        interpreter.set_input(input);
+        run::rule(&mut interpreter, path, limit)
     }
 
     fn failure(&self, text: &str) -> Outcome {
@@ -144,18 +191,41 @@ impl Engine for RegoEngine {
         !self.generated.sites.is_empty()
     }
 
+    fn speaks_of_answers(&self) -> bool {
+        self.speaks_of_answers
+    }
+
     fn evaluate(&self, query: &Query<'_>) -> Outcome {
         let Some((_, path)) = self.paths.iter().find(|(phase, _)| *phase == query.call.phase)
         else {
             return Outcome::failed(EngineError::fatal("no rule answers for this phase", ""));
         };
-        let mut interpreter = self.interpreter.clone();
-        interpreter.set_input(self.keys.input(query.call, query.facts));
-        match run::rule(&mut interpreter, path, query.budget.time) {
+        match self.answer(path, query) {
             Ok(answer) => answer::read(&answer, &self.generated.sites, &self.scopes, query),
             Err(text) => self.failure(&text),
         }
     }
+
+    fn evaluate_by(&mut self, way: Way) {
+        self.way = way;
+    }
+
+    fn fast_path(&self) -> Option<FastPath<'_>> {
+        Some(match &self.fast {
+            Ok(fast) => FastPath::Proved(fast.instructions()),
+            Err(slow) => FastPath::Not(slow),
+        })
+    }
+}
+
+/// What is said where the two ways differ, which nothing that was proved can.
+const DIFFERS: &str = "the fast path and the interpreter give different answers";
+
+/// A program that is too large is slow, and grows slower with each rule.
+fn too_large(slow: &Slow) -> Diagnostic {
+    let message = format!("the policies are too large for the fast path: {}", slow.why);
+    Diagnostic::warning("rego_slow", "", message)
+        .help("put breadth into data, and let few rules read it")
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use regorus::utils::limits::ExecutionTimerConfig;
 use regorus::{Engine, Value};
 
 /// How much work the engine does between two looks at the clock.
-const CHECK_EVERY_STEPS: NonZeroU32 = match NonZeroU32::new(64) {
+pub(crate) const CHECK_EVERY_STEPS: NonZeroU32 = match NonZeroU32::new(64) {
     Some(steps) => steps,
     None => NonZeroU32::MIN,
 };

@@ -10,7 +10,7 @@
 //! A call and the reference that replaces it are equally long, so that every place
 //! in the file stays as it was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lictor_proto::json::{Member, Node as Json, Span, Value as JsonValue, scan};
 use regorus::unstable::Expr;
@@ -35,6 +35,23 @@ pub(crate) const NAMES: &[&str] = &["rego.metadata.chain", "rego.metadata.rule"]
 
 /// Most calls of them in a bundle: what their answers can be numbered by.
 const MAX_SITES: usize = 10_000;
+
+/// The rules of `policy`, by number, whose annotation has `custom.lictor.<mark>: true`, or whose
+/// package has it.
+pub(crate) fn marked(policy: &Policy, mark: &str) -> BTreeSet<usize> {
+    let pointer = format!("/custom/lictor/{mark}");
+    // What is wrong with a block is told where the blocks are asked for.
+    let all = annotations(policy, &mut Vec::new());
+    let all = all.iter().filter(|block| block.value.pointer(&pointer) == Some(&Value::Bool(true)));
+    let mut marked = BTreeSet::new();
+    for block in all {
+        match block.rule {
+            Some(rule) => marked.extend([rule]),
+            None => marked.extend(0..policy.module.policy.len()),
+        }
+    }
+    marked
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Asked {
