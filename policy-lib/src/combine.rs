@@ -211,14 +211,19 @@ fn counts(phase: Phase, kind: ObligationKind) -> bool {
     match phase {
         Phase::Request => true,
         Phase::List => false,
-        Phase::Response => matches!(
-            kind,
-            ObligationKind::Mask
-                | ObligationKind::Label
-                | ObligationKind::Notify
-                | ObligationKind::LogFull
-        ),
+        Phase::Response => counts_for_answers(kind),
     }
+}
+
+/// Whether an answer can be put under such a duty.
+pub(crate) fn counts_for_answers(kind: ObligationKind) -> bool {
+    matches!(
+        kind,
+        ObligationKind::Mask
+            | ObligationKind::Label
+            | ObligationKind::Notify
+            | ObligationKind::LogFull
+    )
 }
 
 /// Masks and strip lists are united, caps take the minimum; two routes or two

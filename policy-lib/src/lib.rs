@@ -25,6 +25,7 @@
 //! - [`opa`]: an OPA bundle -> a bundle of ours.
 //! - [`cases`]: engine-neutral test cases, and Rego `test_` rules.
 //! - [`replay`]: recorded decisions, made again by the same bundle or by another.
+//! - [`work`]: work of a load on several threads.
 
 pub mod agents;
 pub mod bundle;
@@ -51,3 +52,4 @@ pub mod replay;
 pub mod revocation;
 pub mod shadow;
 mod transfer;
+pub mod work;

@@ -1,7 +1,7 @@
 //! The first step of a decision: what can be said about a call before any engine
 //! runs. Either a plan of what is wanted, or a denial.
 
-use lictor_proto::call::{Call, Phase, Question, ResourceKind};
+use lictor_proto::call::{Call, Content, Phase, Question, ResourceKind};
 use lictor_proto::decide::{Hints, ResponseCheck};
 use lictor_proto::decision::Reason;
 use lictor_proto::reason;
@@ -87,10 +87,17 @@ pub fn plan(bundle: &LoadedBundle, call: &Call, now_ms: i64) -> Result<Plan, Rea
     let effect = call.resource.as_ref().map(|r| bundle.registry().effect_of(r)).unwrap_or_default();
     Ok(Plan {
         wants_session: bundle.reads_session(),
-        wants_detectors: !call.content.is_empty() && call.phase != Phase::List,
+        wants_detectors: wants_detectors(bundle, call),
         wants_engines: true,
         hints: Hints { effect, response_check: response_check(bundle, call), ..Hints::default() },
     })
+}
+
+/// Detectors run only where one of them could have anything to say.
+fn wants_detectors(bundle: &LoadedBundle, call: &Call) -> bool {
+    let detectors = bundle.detectors();
+    let wants = |part: &Content| detectors.wants(part.origin, &part.media, &part.text);
+    call.phase != Phase::List && call.content.iter().any(wants)
 }
 
 /// A second decision is asked only where something could come of it.

@@ -13,13 +13,14 @@ use cedar_policy_core::validator::{
 use crate::diagnostic::{Diagnostic, Level, suggest};
 use crate::known::Known;
 use crate::registry::Registry;
+use crate::work::Threads;
 
-use super::extra::{Extra, joined};
 use super::names::{ACTIONS, NAMESPACE};
 use super::place::File;
 use super::policy::Parsed;
 use super::reads::{Reader, Reads, children};
-use super::shape::Shape;
+use super::shape::{Schemas, Shape};
+use super::validated::{self, Key, Validated};
 use super::values;
 
 /// Policies that name their tools are validated so many at a time, against a schema
@@ -27,48 +28,164 @@ use super::values;
 const POLICIES_PER_SCHEMA: usize = 24;
 
 /// What the policies are checked against.
-#[derive(Debug)]
 pub(super) struct Check<'a> {
     pub(super) files: &'a [File<'a>],
     pub(super) registry: &'a Registry,
     pub(super) shape: &'a Shape,
-    pub(super) extra: Option<&'a Extra>,
+    /// Schemas of it with the bundle's own part.
+    pub(super) schemas: &'a Schemas<'a>,
+    /// The text of that part.
+    pub(super) extra: Option<&'a str>,
     /// Every server that the registry names.
     pub(super) servers: BTreeSet<&'a str>,
     /// What the bundle has under which name, if that is to be looked at.
     pub(super) known: Option<&'a Known<'a>>,
+    /// What was found valid before.
+    pub(super) before: Option<&'a Validated>,
+    pub(super) threads: Threads,
 }
 
+/// What came of one policy: what is said of it, and its key if that is nothing.
+type Checked = (Vec<Diagnostic>, Option<Key>);
+
 impl<'a> Check<'a> {
-    /// Checks all policies.
-    pub(super) fn run(&self, parsed: &[Parsed], diagnostics: &mut Vec<Diagnostic>) {
-        for policy in parsed {
-            self.unknowns(policy, diagnostics);
-            self.names(policy, diagnostics);
-            self.approvers(policy, diagnostics);
-            if let (Some(known), Some(file)) = (self.known, self.files.get(policy.file)) {
-                values::check(policy, file, known, diagnostics);
-            }
-        }
+    /// Checks all policies, and says which need not be validated again.
+    pub(super) fn run(&self, parsed: &[Parsed], diagnostics: &mut Vec<Diagnostic>) -> Validated {
+        let said = self.threads.map(parsed, |policy| self.own(policy));
+        diagnostics.extend(said.into_iter().flatten());
         // Without its tools every call would be validated against nothing.
         if self.is_unread("tools") || self.is_unread("servers") {
-            return;
+            return Validated::default();
         }
         let (of_tools, general): (Vec<_>, Vec<_>) =
             parsed.iter().partition(|policy| self.names_its_tools(&policy.checked));
-        for chunk in of_tools.chunks(POLICIES_PER_SCHEMA) {
-            self.validate(chunk, BTreeSet::new(), diagnostics);
-        }
-        if !general.is_empty() {
-            let mut reads = Reads::default();
-            for parsed in &general {
-                reads.add(&parsed.policy.condition, Reader::Live);
-            }
-            let mut actions = self.shape.representatives(&reads);
-            actions.extend(ACTIONS.iter().map(|row| row.name));
-            self.validate(&general, actions, diagnostics);
+        let types = validated::key_of_types(self.shape, self.extra);
+        let checked = self.of_tools(&types, &of_tools).into_iter();
+        let mut keys = Vec::new();
+        for (found, key) in checked.chain(self.general(&types, &general)) {
+            diagnostics.extend(found);
+            keys.extend(key);
         }
         self.left_out(diagnostics);
+        Validated::of(keys)
+    }
+
+    /// What is looked at in each policy by itself.
+    fn own(&self, policy: &Parsed) -> Vec<Diagnostic> {
+        let mut found = Vec::new();
+        self.unknowns(policy, &mut found);
+        self.names(policy, &mut found);
+        self.approvers(policy, &mut found);
+        if let (Some(known), Some(file)) = (self.known, self.files.get(policy.file)) {
+            values::check(policy, file, known, &mut found);
+        }
+        found
+    }
+
+    /// Policies that name their tools: each depends on these tools alone, so that it does not
+    /// matter which of them are validated together.
+    fn of_tools(&self, types: &Key, policies: &[&Parsed]) -> Vec<Checked> {
+        let keys = self.threads.map(policies, |policy| {
+            let actions = self.actions_of(policy);
+            let key = validated::with_actions(types, self.shape, &actions);
+            self.key_of(&key, policy)
+        });
+        let (valid, open) = self.split(policies, keys);
+        let parts: Vec<_> = open.chunks(POLICIES_PER_SCHEMA).collect();
+        let checked = self.threads.map(&parts, |part| self.validate_part(part));
+        valid.into_iter().chain(checked.into_iter().flatten()).collect()
+    }
+
+    fn validate_part(&self, part: &[(&Parsed, Option<Key>)]) -> Vec<Checked> {
+        let actions = part.iter().flat_map(|(policy, _)| self.actions_of(policy)).collect();
+        let validator = match self.validator(&actions) {
+            Ok(validator) => validator,
+            Err(problem) => return vec![(vec![*problem], None)],
+        };
+        let one = |(policy, key): &(&Parsed, Option<Key>)| {
+            let mut found = self.validate(policy, &validator);
+            if !found.is_empty() && part.len() > 1 {
+                // What is said must not depend on who is validated beside it.
+                found = match self.validator(&self.actions_of(policy)) {
+                    Ok(alone) => self.validate(policy, &alone),
+                    Err(problem) => vec![*problem],
+                };
+            }
+            let key = key.filter(|_| found.is_empty());
+            (found, key)
+        };
+        part.iter().map(one).collect()
+    }
+
+    /// Policies for any tool, against one tool for each different type of what they read.
+    fn general(&self, types: &Key, policies: &[&Parsed]) -> Vec<Checked> {
+        if policies.is_empty() {
+            return Vec::new();
+        }
+        let mut reads = Reads::default();
+        for parsed in policies {
+            reads.add(&parsed.condition, Reader::Live);
+        }
+        let (mut actions, read) = self.shape.representatives(&reads);
+        let named = policies.iter().flat_map(|policy| self.actions_of(policy)).collect();
+        let types = validated::with_text(types, &read);
+        let types = validated::with_actions(&types, self.shape, &named);
+        actions.extend(ACTIONS.iter().map(|row| row.name));
+        actions.extend(named);
+        let keys = self.threads.map(policies, |policy| self.key_of(&types, policy));
+        let (valid, open) = self.split(policies, keys);
+        let mut checked = valid;
+        if open.is_empty() {
+            return checked;
+        }
+        match self.validator(&actions) {
+            Ok(validator) => checked.extend(self.threads.map(&open, |(policy, key)| {
+                let found = self.validate(policy, &validator);
+                let key = key.filter(|_| found.is_empty());
+                (found, key)
+            })),
+            Err(problem) => checked.push((vec![*problem], None)),
+        }
+        checked
+    }
+
+    /// Those that were found valid before, and those that were not.
+    fn split<'p>(
+        &self,
+        policies: &[&'p Parsed],
+        keys: Vec<Option<Key>>,
+    ) -> (Vec<Checked>, Vec<(&'p Parsed, Option<Key>)>) {
+        let is_valid = |key: &Key| self.before.is_some_and(|before| before.has(key));
+        let (mut valid, mut open) = (Vec::new(), Vec::new());
+        for (policy, key) in policies.iter().zip(keys) {
+            match key.filter(is_valid) {
+                Some(key) => valid.push((Vec::new(), Some(key))),
+                None => open.push((*policy, key)),
+            }
+        }
+        (valid, open)
+    }
+
+    /// Everything that the validation of a policy depends on; `None` if Cedar does not say where
+    /// its text is.
+    fn key_of(&self, schema: &Key, parsed: &Parsed) -> Option<Key> {
+        let loc = parsed.checked.loc()?;
+        let text = self.files.get(parsed.file)?.text.get(loc.start()..loc.end())?;
+        Some(validated::with_text(schema, text))
+    }
+
+    /// The actions that a policy names, and that there are.
+    fn actions_of(&self, parsed: &Parsed) -> BTreeSet<&'a str> {
+        let named = named_entities(&parsed.condition).into_iter();
+        let actions = named.filter(|(entity, _)| our_type(entity) == Some("Action"));
+        actions.filter_map(|(entity, _)| self.shape.action(id_of(&entity))).collect()
+    }
+
+    fn validator(&self, actions: &BTreeSet<&str>) -> Result<Validator, Box<Diagnostic>> {
+        self.schemas.with(actions).map(Validator::new).map_err(|error| {
+            let message = format!("no schema can be made of the registry: {error}");
+            Box::new(Diagnostic::error("cedar_schema", "", message))
+        })
     }
 
     /// Strict validation lets `unknown(...)` of partial evaluation pass.
@@ -76,7 +193,7 @@ impl<'a> Check<'a> {
         let Some(file) = self.files.get(parsed.file) else {
             return;
         };
-        let mut open = vec![&parsed.policy.condition];
+        let mut open = vec![&parsed.condition];
         while let Some(expr) = open.pop() {
             let is_unknown = match expr.expr_kind() {
                 ExprKind::Unknown(_) => true,
@@ -106,44 +223,18 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Validates policies against a schema of `actions` and all that they name.
-    fn validate(
-        &self,
-        policies: &[&Parsed],
-        mut actions: BTreeSet<&'a str>,
-        diagnostics: &mut Vec<Diagnostic>,
-    ) {
-        let named: Vec<(EntityUID, Option<Loc>)> =
-            policies.iter().flat_map(|parsed| named_entities(&parsed.policy.condition)).collect();
-        for (entity, _) in named.iter().filter(|(entity, _)| our_type(entity) == Some("Action")) {
-            actions.extend(self.shape.action(id_of(entity)));
-        }
-        let schema = match joined(&self.shape.schema_of(&actions), self.extra) {
-            Ok(schema) => schema,
-            Err(error) => {
-                let message = format!("no schema can be made of the registry: {error}");
-                diagnostics.push(Diagnostic::error("cedar_schema", "", message));
-                return;
-            }
-        };
-        let validator = Validator::new(schema);
-        for parsed in policies {
-            self.validate_one(parsed, &validator, diagnostics);
-        }
-    }
-
-    fn validate_one(&self, parsed: &Parsed, validator: &Validator, all: &mut Vec<Diagnostic>) {
+    fn validate(&self, parsed: &Parsed, validator: &Validator) -> Vec<Diagnostic> {
         let Some(file) = self.files.get(parsed.file) else {
-            return;
+            return Vec::new();
         };
         let mut set = PolicySet::new();
         if set.add_static(parsed.checked.clone()).is_err() {
             // Cannot happen in an empty set; if it does, the policy is unchecked.
-            all.push(file.error("cedar_invalid", parsed.offset, "the policy could not be checked"));
-            return;
+            let why = "the policy could not be checked";
+            return vec![file.error("cedar_invalid", parsed.offset, why)];
         }
         let result = validator.validate(&set, ValidationMode::Strict);
-        all.extend(per_place(complaints(file, &result)));
+        per_place(complaints(file, &result))
     }
 
     /// Entities that a policy names and nobody has.
@@ -152,7 +243,7 @@ impl<'a> Check<'a> {
             return;
         };
         let mut seen = BTreeSet::new();
-        for (entity, loc) in named_entities(&parsed.policy.condition) {
+        for (entity, loc) in named_entities(&parsed.condition) {
             let Some(ty) = our_type(&entity) else {
                 continue;
             };

@@ -16,6 +16,7 @@ use super::evaluate::Evaluation;
 use super::place::File;
 use super::policy::{self, Kind, Parsed};
 use super::reads::children;
+use super::scope::RoleMarks;
 use super::{CedarEngine, CedarSource};
 
 /// Something that comes out true or false.
@@ -100,7 +101,8 @@ impl Watched {
         let engine = engine.ok_or(problems)?;
         let files: Vec<File<'_>> =
             source.policies.iter().map(|(path, text)| File::new(path, text)).collect();
-        let parsed = policy::parse(&files, source.scopes, &mut Vec::new());
+        let parsed =
+            policy::parse(&files, source.scopes, &mut RoleMarks::default(), &mut Vec::new());
         let policies = parsed.into_iter().filter_map(|parsed| clauses_of(parsed, &files)).collect();
         Ok(Self { engine, policies })
     }
@@ -124,7 +126,7 @@ impl Watched {
         };
         let Ok(contexts) = evaluation.contexts(&target) else { return };
         for principal in principals {
-            let agent = self.engine.names.agent(principal);
+            let agent = self.engine.participants.principal(principal, &self.engine.names);
             let known = evaluation.evaluator(&agent, &target, &contexts.known);
             let partial = contexts.partial.as_ref();
             let partial = partial.map(|context| evaluation.evaluator(&agent, &target, context));
@@ -221,7 +223,7 @@ fn truth_of(evaluator: &Evaluator<'_>, expr: &Expr) -> Truth {
 }
 
 fn clauses_of(parsed: Parsed, files: &[File<'_>]) -> Option<Clauses> {
-    let Parsed { policy, checked, file, offset } = parsed;
+    let Parsed { policy, checked, file, offset, .. } = parsed;
     let file = files.get(file)?;
     let mut maker = Maker { file, clauses: Vec::new() };
     let heads = maker.heads(&checked, offset);

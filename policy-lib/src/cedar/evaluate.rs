@@ -1,6 +1,7 @@
 //! One evaluation: a call to an outcome. Nothing here denies by leaving something
 //! out: what cannot be asked is a fatal error.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use cedar_policy_core::ast::{
@@ -14,15 +15,16 @@ use crate::delegation::chain;
 use crate::engine::{EngineError, Outcome, Query};
 
 use super::CedarEngine;
+use super::index::{Bearers, Number};
 use super::names::{SESSION_OPEN, TOOL_GROUP, action_row};
+use super::participants::Participant;
 use super::policy::{Kind, Policy};
 use super::tally::{Said, Tally, size_bytes};
 
-/// What is asked about, in Cedar's names.
+/// What is asked about.
 pub(super) struct Target<'a> {
-    action: EntityUID,
-    group: Option<EntityUID>,
-    resource: EntityUID,
+    action: Participant<'a>,
+    resource: Participant<'a>,
     tool: Option<&'a str>,
 }
 
@@ -37,7 +39,8 @@ pub(super) struct Contexts {
 }
 
 /// How a policy's condition came out.
-enum Held {
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Held {
     Yes,
     No,
     /// It depends on what phase `list` does not know.
@@ -73,12 +76,15 @@ impl<'a> Evaluation<'a> {
         let principals = self.principals()?;
         let contexts = self.contexts(&target)?;
         let mut tally = Tally::default();
+        let mut numbers = Vec::new();
         for (position, principal) in principals.iter().enumerate() {
-            let permitted = self.ask(principal, position > 0, &target, &contexts, &mut tally)?;
+            let asked = Asked { principal, is_actor: position > 0, target: &target };
+            let permitted = self.ask(&asked, &contexts, &mut numbers, &mut tally)?;
             if !permitted {
                 tally.unpermitted.push(principal);
             }
         }
+        tally.settle();
         let said = Said { policies: &self.engine.policies, call: self.query.call, tally: &tally };
         let outcome = said.outcome(&contexts.misfits);
         if size_bytes(&outcome) > self.query.budget.output_bytes {
@@ -137,10 +143,10 @@ impl<'a> Evaluation<'a> {
             return Err(failure(format!("the registry has no {} `{id}`", kind.as_str())));
         }
         let tool = (name == TOOL_GROUP).then_some(id);
+        let participants = &self.engine.participants;
         Ok(Target {
-            action: names.action(tool.unwrap_or(name)),
-            group: tool.map(|_| names.action(TOOL_GROUP)),
-            resource: names.resource(kind, id),
+            action: participants.action(tool.unwrap_or(name), names),
+            resource: participants.resource(kind, id, names),
             tool,
         })
     }
@@ -171,34 +177,36 @@ impl<'a> Evaluation<'a> {
         Ok(Contexts { known, partial: Some(partial), misfits: Vec::new() })
     }
 
-    /// Asks every policy about one principal; whether any permits.
+    /// Asks every policy that can have a say about one principal; whether any permits.
+    /// `numbers` is room for their numbers.
     fn ask(
         &self,
-        principal: &'a str,
-        is_actor: bool,
-        target: &Target<'_>,
+        asked: &Asked<'a, '_>,
         contexts: &Contexts,
+        numbers: &mut Vec<Number>,
         tally: &mut Tally<'a>,
     ) -> Result<bool, Failure> {
-        let engine = self.engine;
-        let agent = engine.names.agent(principal);
-        let mut entities = vec![&agent, &target.resource, &target.action];
-        entities.extend(&target.group);
-        let candidates = engine.index.candidates(&entities);
-        let evaluator = |context: &Context| self.evaluator(&agent, target, context);
+        let (engine, principal) = (self.engine, asked.principal);
+        let agent = engine.participants.principal(principal, &engine.names);
+        let bearers = asked.target.bearers(&agent);
+        engine.index.candidates(bearers, numbers);
+        if !contexts.misfits.is_empty() {
+            tally.concerned.extend(engine.index.concerned(bearers));
+        }
+        let evaluator = |context: &Context| self.evaluator(&agent, asked.target, context);
         let known = evaluator(&contexts.known);
         let partial = contexts.partial.as_ref().map(evaluator);
-        let actor_call = is_actor.then(|| self.call_of(principal));
+        let actor_call = asked.is_actor.then(|| self.call_of(principal));
         let call = actor_call.as_ref().unwrap_or(self.query.call);
         let mut permitted = false;
-        for number in candidates {
-            let Some(policy) = engine.policies.get(number) else {
+        self.check_time()?;
+        for number in numbers.iter().copied() {
+            let Some(policy) = engine.policy(number) else {
                 continue;
             };
             let open = partial.as_ref().filter(|_| policy.reads_args);
             let held = held(open.unwrap_or(&known), policy, open.is_some());
             self.check_time()?;
-            tally.candidates.insert(number);
             let permits = policy.kind == Kind::Permit;
             let counts = !permits || policy.scope.as_ref().is_none_or(|scope| scope.covers(call));
             match held {
@@ -206,16 +214,14 @@ impl<'a> Evaluation<'a> {
                 _ if !counts => {}
                 Held::Yes => {
                     permitted |= permits && !policy.notes.shadow;
-                    tally.held.entry(number).or_default().push(principal);
+                    tally.held.push((number, principal));
                     tally.note_shadow(number, policy, principal);
                 }
                 Held::Open => {
                     permitted |= permits && !policy.notes.shadow;
                     tally.note_shadow(number, policy, principal);
                 }
-                Held::Failed(why) => {
-                    tally.failed.insert(number, why);
-                }
+                Held::Failed(why) => tally.failed.push((number, why)),
             }
         }
         Ok(permitted)
@@ -224,15 +230,14 @@ impl<'a> Evaluation<'a> {
     /// Evaluates for one principal.
     pub(super) fn evaluator(
         &self,
-        agent: &EntityUID,
+        agent: &Participant<'_>,
         target: &Target<'_>,
         context: &Context,
     ) -> Evaluator<'a> {
-        let entry = |uid: &EntityUID| EntityUIDEntry::known(uid.clone(), None);
         self.engine.store.evaluator(Request::new_unchecked(
-            entry(agent),
-            entry(&target.action),
-            entry(&target.resource),
+            entry(&agent.uid),
+            entry(&target.action.uid),
+            entry(&target.resource.uid),
             Some(context.clone()),
         ))
     }
@@ -252,9 +257,38 @@ impl<'a> Evaluation<'a> {
     }
 }
 
-/// How a condition comes out; `is_partial` if the context has unknown arguments.
-fn held(evaluator: &Evaluator<'_>, policy: &Policy, is_partial: bool) -> Held {
-    match evaluator.partial_interpret(&policy.condition, &SlotEnv::new()) {
+/// One principal and what it is asked about.
+struct Asked<'a, 't> {
+    principal: &'a str,
+    /// Whether it is behind the agent, which acts for it.
+    is_actor: bool,
+    target: &'t Target<'a>,
+}
+
+impl Target<'_> {
+    /// What everybody bears who takes part.
+    pub(super) fn bearers<'b>(&'b self, agent: &'b Participant<'_>) -> Bearers<'b> {
+        Bearers {
+            principal: &agent.marks,
+            action: &self.action.marks,
+            resource: &self.resource.marks,
+        }
+    }
+}
+
+fn entry(uid: &Arc<EntityUID>) -> EntityUIDEntry {
+    EntityUIDEntry::Known { euid: uid.clone(), loc: None }
+}
+
+/// How a policy comes out of which everything holds that it insists on; `is_partial`
+/// if the context has unknown arguments.
+pub(super) fn held(evaluator: &Evaluator<'_>, policy: &Policy, is_partial: bool) -> Held {
+    policy.rest.as_ref().map_or(Held::Yes, |rest| came_out(evaluator, rest, is_partial))
+}
+
+/// How an expression comes out as a condition.
+pub(super) fn came_out(evaluator: &Evaluator<'_>, expr: &Expr, is_partial: bool) -> Held {
+    match evaluator.partial_interpret(expr, &SlotEnv::new()) {
         Ok(PartialValue::Value(value)) => match value.value {
             ValueKind::Lit(Literal::Bool(true)) => Held::Yes,
             ValueKind::Lit(Literal::Bool(false)) => Held::No,

@@ -6,7 +6,7 @@ use cedar_policy_core::entities::{EntityJsonParser, TCComputation};
 use cedar_policy_core::extensions::Extensions;
 use cedar_policy_core::parser::Loc;
 use cedar_policy_core::validator::json_schema::Fragment;
-use cedar_policy_core::validator::{CoreSchema, RawName, ValidatorSchema, ValidatorSchemaFragment};
+use cedar_policy_core::validator::{CoreSchema, RawName, ValidatorSchema};
 use lictor_proto::json::{Value as Json, scan};
 
 use crate::diagnostic::{Diagnostic, Level};
@@ -18,6 +18,8 @@ use super::shape::is_taken;
 
 /// A bundle's own part of the schema.
 pub(super) type Extra = Fragment<RawName>;
+/// What Cedar says against a schema, without a code of ours.
+pub(super) type SchemaProblem = Box<dyn miette::Diagnostic + Send + Sync>;
 
 /// Reads `cedar/schema.cedarschema`; `None` if it is refused.
 pub(super) fn read_schema(file: &File<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<Extra> {
@@ -61,23 +63,6 @@ pub(super) fn read_schema(file: &File<'_>, diagnostics: &mut Vec<Diagnostic>) ->
 
 fn start(loc: Option<&Loc>) -> usize {
     loc.map_or(0, Loc::start)
-}
-
-/// Generated schema text and the bundle's own part, as one schema.
-///
-/// # Errors
-/// The text and Cedar's reason, as a diagnostic without a code.
-pub(super) fn joined(
-    generated: &str,
-    extra: Option<&Extra>,
-) -> Result<ValidatorSchema, Box<dyn miette::Diagnostic + Send + Sync>> {
-    let extensions = Extensions::all_available();
-    let (fragment, _) = Fragment::from_cedarschema_str(generated, extensions)?;
-    let fragments = std::iter::once(fragment).chain(extra.cloned());
-    let fragments = fragments
-        .map(ValidatorSchemaFragment::from_schema_fragment)
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(ValidatorSchema::from_schema_fragments(fragments, extensions)?)
 }
 
 /// Reads `cedar/entities.json` by the schema.

@@ -3,12 +3,15 @@
 //! # Layout, in the order that data flows
 //!
 //! At load: [`nesting`] bounds texts; [`policy`] parses them, with [`annotations`] and [`place`];
+//! [`scope`] says what they insist on, in [`marks`];
 //! [`shape`] makes schema text and entities of the registry, by the [`names`] of
-//! types and actions; [`extra`] reads what the bundle adds; [`check`] validates, and
-//! [`values`] looks at what policies compare context members with.
+//! types and actions; [`extra`] reads what the bundle adds; [`check`] validates what was not
+//! [`validated`] before, and
+//! [`values`] looks at what policies compare context members with; [`reach`] says whether any could
+//! say something about an answer.
 //! Per call: [`shape`] builds `context`, as far as [`reads`] says that policies
-//! read it; [`index`] finds the policies that can have a say; [`store`] lends the
-//! entities; [`mod@evaluate`] asks; [`tally`] gathers.
+//! read it; [`participants`] knows who and what takes part; [`index`] finds the policies
+//! that can have a say; [`store`] lends the entities; [`mod@evaluate`] asks; [`tally`] gathers.
 //!
 //! Beside these, `clauses` are what coverage and explanations look at, `told` is what
 //! is explained, [`meaning`] says what a text means, for whoever rewrites it, and `outline`
@@ -18,6 +21,7 @@
 //! on its own, and a `forbid` that errs is a fatal error.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use cedar_policy_core::ast::{Entity, EntityUID};
 use lictor_proto::call::ResourceKind;
@@ -26,16 +30,20 @@ use crate::diagnostic::{Diagnostic, Level};
 use crate::engine::{Engine, Outcome, Query, Scope};
 use crate::known::Known;
 use crate::registry::Registry;
+use crate::work::Threads;
 
 use check::Check;
 use extra::Extra;
-use index::Index;
+use index::{Index, Number};
 use names::{Names, TOOL_GROUP, action_row};
+use participants::Participants;
 use place::File;
 use policy::{Parsed, Policy};
-use reads::{Reader, Reads};
-use shape::{Makers, Shape, ToolArgs};
+use reads::{MemberNames, Reader, Reads};
+use scope::RoleMarks;
+use shape::{Makers, Schemas, Shape, ToolArgs};
 use store::Store;
+pub(crate) use validated::Validated;
 
 mod annotations;
 mod check;
@@ -43,19 +51,24 @@ pub(crate) mod clauses;
 mod evaluate;
 mod extra;
 mod index;
+mod marks;
 pub mod meaning;
 mod names;
 mod nesting;
 pub(crate) mod outline;
+mod participants;
 mod place;
 mod policy;
+mod reach;
 mod reads;
+mod scope;
 mod shape;
 mod store;
 mod tally;
 #[cfg(test)]
 mod tests;
 mod told;
+mod validated;
 mod values;
 
 /// Path of a bundle's own schema.
@@ -86,10 +99,21 @@ pub struct CedarEngine {
     shape: Shape,
     policies: Vec<Policy>,
     index: Index,
+    participants: Participants,
     reads: Reads,
+    speaks_of_answers: bool,
     store: Store,
     /// What calls without a tool have for arguments.
     no_args: ToolArgs,
+    validated: Arc<Validated>,
+}
+
+/// How a load goes about its work. What comes of it is the same for any.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Loading<'a> {
+    pub(crate) threads: Threads,
+    /// What the bundle before found valid.
+    pub(crate) before: Option<&'a Validated>,
 }
 
 impl CedarEngine {
@@ -97,7 +121,7 @@ impl CedarEngine {
     /// is missing exactly if any diagnostic is an error.
     #[must_use]
     pub fn load(source: &CedarSource<'_>) -> (Option<Self>, Vec<Diagnostic>) {
-        Self::load_checked(source, None)
+        Self::load_checked(source, None, Loading::default())
     }
 
     /// The same where it is `known` what of the registry could not be read, and with warnings
@@ -106,9 +130,10 @@ impl CedarEngine {
     pub(crate) fn load_checked(
         source: &CedarSource<'_>,
         known: Option<&Known<'_>>,
+        loading: Loading<'_>,
     ) -> (Option<Self>, Vec<Diagnostic>) {
         let mut diagnostics = Vec::new();
-        let engine = Self::load_into(source, known, &mut diagnostics);
+        let engine = Self::load_into(source, known, loading, &mut diagnostics);
         diagnostics.sort();
         diagnostics.dedup();
         let refused = diagnostics.iter().any(|found| found.level == Level::Error);
@@ -134,11 +159,14 @@ impl CedarEngine {
     fn load_into(
         source: &CedarSource<'_>,
         known: Option<&Known<'_>>,
+        loading: Loading<'_>,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Option<Self> {
         let files: Vec<File<'_>> =
             source.policies.iter().map(|(path, text)| File::new(path, text)).collect();
-        let parsed = policy::parse(&files, source.scopes, diagnostics);
+        let mut marks = RoleMarks::default();
+        let (threads, scopes) = (loading.threads, source.scopes);
+        let parsed = policy::parse_on(threads, &files, scopes, &mut marks, diagnostics);
         let (Some(names), Some(makers)) = (Names::new(), Makers::new()) else {
             diagnostics.push(Diagnostic::error("cedar", "", "this build of Cedar lacks a part"));
             return None;
@@ -148,28 +176,65 @@ impl CedarEngine {
         let registry = if is_used { source.registry } else { &nothing };
         refuse_tools_named_as_actions(registry, diagnostics);
         let shape = Shape::of(registry);
-        let (extra, mut entities) = additions(source, &shape, diagnostics);
-        let check = Check {
+        let extra = own_schema(source, diagnostics);
+        let schemas = is_used.then(|| schemas(&shape, extra.as_ref(), source, diagnostics));
+        let schemas = schemas.flatten();
+        let mut entities = match (&schemas, source.entities) {
+            (Some(schemas), Some(text)) => own_entities(schemas, text, diagnostics),
+            _ => Vec::new(),
+        };
+        let check = schemas.as_ref().map(|schemas| Check {
             files: &files,
             registry,
             shape: &shape,
-            extra: extra.as_ref(),
+            schemas,
+            extra: source.schema,
             servers: shape::server_ids(registry),
             known,
-        };
-        if !parsed.is_empty() {
-            check.run(&parsed, diagnostics);
-        }
-        entities.extend(shape.entities(registry, &names, &makers));
+            before: loading.before,
+            threads: loading.threads,
+        });
+        let check = check.filter(|_| !parsed.is_empty());
+        let validated = check.map(|check| check.run(&parsed, diagnostics)).unwrap_or_default();
+        drop(schemas);
+        let mut read = MemberNames::default();
+        parsed.iter().for_each(|parsed| read.add(&parsed.condition));
+        entities.extend(shape.entities(registry, &names, &makers, Some(&read)));
         entities.extend(action_entities(&shape, &names));
         let store = Store::new(entities)
             .map_err(|why| {
                 diagnostics.push(Diagnostic::error("cedar_entities", ENTITIES_PATH, why))
             })
             .ok()?;
+        let speaks_of_answers = parsed.iter().any(|parsed| {
+            let policy = &parsed.policy;
+            reach::speaks_of_answers(policy.kind, &policy.notes, &parsed.condition)
+        });
         let (policies, index, reads) = prepare(parsed);
+        let participants = Participants::new(store.iter(), &names, marks);
         let no_args = ToolArgs::default();
-        Some(Self { names, makers, shape, policies, index, reads, store, no_args })
+        Some(Self {
+            names,
+            makers,
+            shape: shape.for_calls(),
+            policies,
+            index,
+            participants,
+            reads,
+            speaks_of_answers,
+            store,
+            no_args,
+            validated: Arc::new(validated),
+        })
+    }
+
+    /// What the next bundle need not validate again.
+    pub(crate) fn validated(&self) -> Arc<Validated> {
+        Arc::clone(&self.validated)
+    }
+
+    fn policy(&self, number: Number) -> Option<&Policy> {
+        usize::try_from(number).ok().and_then(|at| self.policies.get(at))
     }
 }
 
@@ -181,6 +246,10 @@ impl Engine for CedarEngine {
     fn has_policies(&self) -> bool {
         // Policies that only watch must not make an engine take part.
         self.policies.iter().any(|policy| !policy.notes.shadow)
+    }
+
+    fn speaks_of_answers(&self) -> bool {
+        self.speaks_of_answers
     }
 
     fn evaluate(&self, query: &Query<'_>) -> Outcome {
@@ -206,28 +275,52 @@ fn refuse_tools_named_as_actions(registry: &Registry, diagnostics: &mut Vec<Diag
     }
 }
 
-/// The bundle's own schema and entities.
-fn additions(
+/// The bundle's own schema.
+fn own_schema(source: &CedarSource<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<Extra> {
+    extra::read_schema(&File::new(SCHEMA_PATH, source.schema?), diagnostics)
+}
+
+/// Schemas of the registry with the bundle's own part; without it where it does not fit, which is
+/// an error.
+fn schemas<'a>(
+    shape: &'a Shape,
+    extra: Option<&Extra>,
     source: &CedarSource<'_>,
-    shape: &Shape,
     diagnostics: &mut Vec<Diagnostic>,
-) -> (Option<Extra>, Vec<Entity>) {
-    let file = File::new(SCHEMA_PATH, source.schema.unwrap_or_default());
-    let extra = source.schema.and_then(|_| extra::read_schema(&file, diagnostics));
-    if source.schema.is_none() && source.entities.is_none() {
-        return (None, Vec::new());
-    }
-    let types_only = shape.schema_of(&std::collections::BTreeSet::new());
-    match extra::joined(&types_only, extra.as_ref()) {
-        Ok(schema) => {
-            let file = File::new(ENTITIES_PATH, source.entities.unwrap_or_default());
-            let entities =
-                source.entities.map(|_| extra::read_entities(&file, &schema, diagnostics));
-            (extra, entities.unwrap_or_default())
+) -> Option<Schemas<'a>> {
+    let made = Schemas::of(shape, extra).and_then(|schemas| {
+        // What does not fit together shows without any action.
+        schemas.with(&std::collections::BTreeSet::new())?;
+        Ok(schemas)
+    });
+    match made {
+        Ok(schemas) => Some(schemas),
+        Err(error) if source.schema.is_some() || source.entities.is_some() => {
+            let file = File::new(SCHEMA_PATH, source.schema.unwrap_or_default());
+            diagnostics.push(file.cedar("cedar_schema", Level::Error, &*error));
+            // Policies are checked all the same.
+            Schemas::of(shape, None).ok()
         }
         Err(error) => {
+            let message = format!("no schema can be made of the registry: {error}");
+            diagnostics.push(Diagnostic::error("cedar_schema", "", message));
+            None
+        }
+    }
+}
+
+/// The bundle's own entities.
+fn own_entities(
+    schemas: &Schemas<'_>,
+    text: &str,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Vec<Entity> {
+    let file = File::new(ENTITIES_PATH, text);
+    match schemas.with(&std::collections::BTreeSet::new()) {
+        Ok(schema) => extra::read_entities(&file, &schema, diagnostics),
+        Err(error) => {
             diagnostics.push(file.cedar("cedar_schema", Level::Error, &*error));
-            (None, Vec::new())
+            Vec::new()
         }
     }
 }
@@ -252,14 +345,14 @@ fn action_entities(shape: &Shape, names: &Names) -> Vec<Entity> {
 
 /// Policies in the form that calls need.
 fn prepare(parsed: Vec<Parsed>) -> (Vec<Policy>, Index, Reads) {
-    let mut index = Index::default();
+    let mut insists = Vec::new();
     let mut reads = Reads::default();
     let mut policies = Vec::new();
-    for Parsed { policy, checked, .. } in parsed {
-        let reader = if policy.notes.shadow { Reader::Shadow } else { Reader::Live };
-        reads.add(&policy.condition, reader);
-        index.add(policies.len(), &checked);
-        policies.push(policy);
+    for parsed in parsed {
+        let reader = if parsed.policy.notes.shadow { Reader::Shadow } else { Reader::Live };
+        reads.add(&parsed.condition, reader);
+        insists.push(parsed.insists);
+        policies.push(parsed.policy);
     }
-    (policies, index, reads)
+    (policies, Index::new(insists), reads)
 }

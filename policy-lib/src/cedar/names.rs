@@ -131,7 +131,15 @@ impl Names {
     }
 
     pub(super) fn resource(&self, kind: ResourceKind, id: &str) -> EntityUID {
-        let ty = match kind {
+        uid(self.resource_type(kind), id)
+    }
+
+    pub(super) fn action_type(&self) -> &EntityType {
+        &self.action
+    }
+
+    pub(super) fn resource_type(&self, kind: ResourceKind) -> &EntityType {
+        match kind {
             Agent => &self.agent,
             Memory => &self.memory,
             Model => &self.model,
@@ -139,8 +147,7 @@ impl Names {
             Resource => &self.resource,
             Server => &self.server,
             Tool => &self.tool,
-        };
-        uid(ty, id)
+        }
     }
 }
 

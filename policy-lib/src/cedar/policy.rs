@@ -7,11 +7,13 @@ use cedar_policy_core::parser::parse_policyset;
 
 use crate::diagnostic::{Diagnostic, Level};
 use crate::engine::Scope;
+use crate::work::Threads;
 
 use super::annotations::{self, Notes};
 use super::nesting;
 use super::place::File;
 use super::reads::{Reader, Reads, reads_member};
+use super::scope::{Insists, RoleMarks, split};
 
 /// What a policy does when its condition holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +35,8 @@ pub(super) struct Policy {
     pub(super) place: String,
     /// What it does.
     pub(super) kind: Kind,
-    /// Scope and conditions as one expression.
-    pub(super) condition: Expr,
+    /// What it asks beside what it insists on.
+    pub(super) rest: Option<Expr>,
     /// Where its permits count; everywhere if absent.
     pub(super) scope: Option<Scope>,
     /// Whether the condition reads `context.args`.
@@ -44,8 +46,10 @@ pub(super) struct Policy {
 impl Policy {
     /// Whether the condition reads the argument at a JSON pointer.
     pub(super) fn reads_argument(&self, pointer: &str) -> bool {
+        // What is insisted on reads no context.
+        let Some(rest) = self.rest.as_ref().filter(|_| self.reads_args) else { return false };
         let mut reads = Reads::default();
-        reads.add(&self.condition, Reader::Live);
+        reads.add(rest, Reader::Live);
         let path = pointer.split('/').skip(1).map(unescape_token);
         path.fold(reads.cursor().member("args"), |cursor, step| cursor.member(&step)).is_read()
     }
@@ -60,8 +64,12 @@ fn unescape_token(token: &str) -> String {
 pub(super) struct Parsed {
     /// For evaluation.
     pub(super) policy: Policy,
+    /// What it insists on.
+    pub(super) insists: Insists,
     /// For validation, under its own `@id`.
     pub(super) checked: StaticPolicy,
+    /// Scope and conditions as one expression, with the places of its parts.
+    pub(super) condition: Expr,
     /// Index of its file.
     pub(super) file: usize,
     /// Where it starts in the file.
@@ -69,16 +77,33 @@ pub(super) struct Parsed {
 }
 
 /// Parses all files. Policies that are refused are missing from the result and
-/// reported.
+/// reported. What the policies insist on gets its `marks`.
 pub(super) fn parse(
     files: &[File<'_>],
     scopes: &BTreeMap<String, Scope>,
+    marks: &mut RoleMarks,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Vec<Parsed> {
+    parse_on(Threads::new(1), files, scopes, marks, diagnostics)
+}
+
+/// The same, with the texts read by several threads.
+pub(super) fn parse_on(
+    threads: Threads,
+    files: &[File<'_>],
+    scopes: &BTreeMap<String, Scope>,
+    marks: &mut RoleMarks,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Vec<Parsed> {
+    let read = threads.map(files, |file| {
+        let mut found = Vec::new();
+        (templates(file, &mut found), found)
+    });
     let mut parsed: Vec<Parsed> = Vec::new();
-    for (index, file) in files.iter().enumerate() {
+    for (index, (file, (templates, found))) in files.iter().zip(read).enumerate() {
+        diagnostics.extend(found);
         let scope = scopes.get(unit_of(file.path));
-        for template in templates(file, diagnostics) {
+        for template in templates {
             let Some(notes) = annotations::read(&template, file, diagnostics) else {
                 continue;
             };
@@ -97,8 +122,9 @@ pub(super) fn parse(
             let place = file.place(offset);
             let reads_args = reads_member(&condition, "args");
             let scope = scope.cloned();
-            let policy = Policy { notes, place, kind, condition, scope, reads_args };
-            parsed.push(Parsed { policy, checked, file: index, offset });
+            let (insists, rest) = split(&checked, marks);
+            let policy = Policy { notes, place, kind, rest, scope, reads_args };
+            parsed.push(Parsed { policy, insists, checked, condition, file: index, offset });
         }
     }
     refuse_duplicate_ids(&parsed, files, diagnostics);

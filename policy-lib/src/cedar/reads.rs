@@ -1,7 +1,7 @@
 //! Which parts of `context` the policies read. What nobody reads is not built,
 //! and an argument that cannot be represented matters only where it is read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy_core::ast::{Expr, ExprKind, Var};
 
@@ -78,9 +78,51 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// The names of all members, of whatever, that any of some expressions reads or looks for. An
+/// attribute of an entity that is not among them can be told by none of these: it is reached by
+/// its name alone, and entities are equal by their ids.
+#[derive(Debug, Default)]
+pub(super) struct MemberNames(BTreeSet<String>);
+
+impl MemberNames {
+    /// Adds those of an expression.
+    pub(super) fn add(&mut self, expr: &Expr) {
+        let mut open = vec![expr];
+        while let Some(expr) = open.pop() {
+            match expr.expr_kind() {
+                ExprKind::GetAttr { attr, .. } | ExprKind::HasAttr { attr, .. } => {
+                    self.note(attr.as_str());
+                }
+                ExprKind::ExtHasAttr { attrs, .. } => {
+                    attrs.iter().for_each(|attr| self.note(attr.as_str()));
+                }
+                _ => {}
+            }
+            open.extend(children(expr));
+        }
+    }
+
+    fn note(&mut self, name: &str) {
+        if !self.contains(name) {
+            self.0.insert(name.to_owned());
+        }
+    }
+
+    /// Whether the name is among them.
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.0.contains(name)
+    }
+}
+
 /// Whether `condition` reads `context.<member>`, or may.
 pub(super) fn reads_member(condition: &Expr, member: &str) -> bool {
     context_paths(condition).iter().any(|path| path.first().is_none_or(|first| *first == member))
+}
+
+/// Whether `condition` reads any of `members` of `context`, or may.
+pub(super) fn reads_any(condition: &Expr, members: &[&str]) -> bool {
+    let paths = context_paths(condition);
+    paths.iter().any(|path| path.first().is_none_or(|first| members.contains(first)))
 }
 
 /// Every path below `context` that an expression reads. A use of `context` that is
@@ -153,7 +195,7 @@ pub(super) fn children(expr: &Expr) -> Vec<&Expr> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Reader, Reads, reads_member};
+    use super::{MemberNames, Reader, Reads, reads_member};
     use cedar_policy_core::ast::Expr;
 
     fn reads(text: &str) -> Reads {
@@ -201,6 +243,22 @@ mod tests {
         assert_eq!(args.member("a").reader(), Reader::Shadow);
         assert_eq!(args.member("b").reader(), Reader::Live);
         assert_eq!(args.member("c").reader(), Reader::Nobody);
+    }
+
+    #[test]
+    fn every_name_that_is_read_or_looked_for_is_noted() {
+        let mut names = MemberNames::default();
+        for text in [
+            "principal.attrs.level > 1 && (if resource has open then resource[\"a b\"] else true)",
+            "[User::\"x\".manager].contains(context.who.was) || context has c.d",
+            "{x: resource.y} == principal.z",
+        ] {
+            names.add(&text.parse::<Expr>().unwrap());
+        }
+        for name in ["attrs", "level", "open", "a b", "manager", "who", "was", "c", "d", "y", "z"] {
+            assert!(names.contains(name), "{name}");
+        }
+        assert!(!names.contains("x") && !names.contains("contains") && !names.contains("User"));
     }
 
     #[test]

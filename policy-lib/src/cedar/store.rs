@@ -25,6 +25,11 @@ impl Store {
             .map_err(|error| error.to_string())
     }
 
+    /// Every entity, for what is made of them at load.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Entity> {
+        self.entities.iter()
+    }
+
     /// An evaluator of one request over the entities, without copying them.
     pub(super) fn evaluator(&self, request: Request) -> Evaluator<'_> {
         Evaluator::new(request, &self.entities, Extensions::all_available())

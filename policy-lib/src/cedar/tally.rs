@@ -1,37 +1,61 @@
 //! What the policies said about one call, gathered into an outcome.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use lictor_proto::call::{Call, Phase};
 use lictor_proto::decision::Reason;
 use lictor_proto::reason::{ARGS_UNREPRESENTABLE, POLICY_ERROR};
 
 use crate::engine::{Ask, Denial, Duty, EngineError, Fired, Outcome, Shadow, Would};
 
+use super::index::Number;
 use super::policy::{Kind, Policy};
 
-/// What all policies said for all principals.
+/// What all policies said for all principals. After [`settle`](Tally::settle) all is
+/// in the order of the policies.
 #[derive(Default)]
 pub(super) struct Tally<'a> {
-    /// Policies that hold, with the principals that they hold for.
-    pub(super) held: BTreeMap<usize, Vec<&'a str>>,
+    /// Policies that hold, each with a principal that it holds for.
+    pub(super) held: Vec<(Number, &'a str)>,
     /// Policies that failed, with Cedar's text.
-    pub(super) failed: BTreeMap<usize, String>,
+    pub(super) failed: Vec<(Number, String)>,
     /// Principals that nothing permits.
     pub(super) unpermitted: Vec<&'a str>,
-    /// Policies that can hold for any of the principals.
-    pub(super) candidates: BTreeSet<usize>,
-    /// Shadow permits, with the principals that they would permit.
-    pub(super) would_permit: BTreeMap<usize, Vec<&'a str>>,
+    /// Where an argument does not fit: policies that concern any of the principals.
+    pub(super) concerned: Vec<Number>,
+    /// Shadow permits, each with a principal that it would permit.
+    pub(super) would_permit: Vec<(Number, &'a str)>,
 }
 
 impl<'a> Tally<'a> {
     /// Notes whom a shadow permit would permit.
-    pub(super) fn note_shadow(&mut self, number: usize, policy: &Policy, principal: &'a str) {
+    pub(super) fn note_shadow(&mut self, number: Number, policy: &Policy, principal: &'a str) {
         if policy.notes.shadow && policy.kind == Kind::Permit {
-            self.would_permit.entry(number).or_default().push(principal);
+            self.would_permit.push((number, principal));
         }
     }
+
+    /// Brings together what was said of each policy, principals in their order. Of
+    /// several failures of a policy the last one is told.
+    pub(super) fn settle(&mut self) {
+        self.held.sort_by_key(|(number, _)| *number);
+        self.would_permit.sort_by_key(|(number, _)| *number);
+        self.failed.reverse();
+        self.failed.sort_by_key(|(number, _)| *number);
+        self.failed.dedup_by_key(|(number, _)| *number);
+        self.concerned.sort_unstable();
+        self.concerned.dedup();
+    }
+
+    /// For whom a policy holds.
+    fn holds_for(&self, number: Number) -> Vec<&'a str> {
+        principals(&self.held, number)
+    }
+}
+
+/// The principals of one policy.
+fn principals<'a>(of: &[(Number, &'a str)], wanted: Number) -> Vec<&'a str> {
+    let start = of.partition_point(|(number, _)| *number < wanted);
+    let these = of.iter().skip(start).take_while(|(number, _)| *number == wanted);
+    these.map(|(_, principal)| *principal).collect()
 }
 
 /// A tally with what it is about.
@@ -48,21 +72,16 @@ impl Said<'_> {
         let mut outcome = Outcome::default();
         let listing = self.call.phase == Phase::List;
         let all_permitted = tally.unpermitted.is_empty();
-        for (number, principals) in &tally.held {
-            let Some(policy) = self.policies.get(*number) else {
-                continue;
-            };
-            if policy.notes.shadow {
-                continue;
-            }
+        for (number, policy) in self.holding().filter(|(_, policy)| !policy.notes.shadow) {
             match policy.kind {
                 Kind::Permit if all_permitted && !listing => outcome.permits.push(fired(policy)),
                 Kind::Permit => {}
                 Kind::Forbid => {
-                    outcome.denies.push(Denial { reason: self.reason(policy, principals) });
+                    let reason = self.reason(policy, &tally.holds_for(number));
+                    outcome.denies.push(Denial { reason });
                 }
                 Kind::Ask if listing => {}
-                Kind::Ask => outcome.asks.extend(self.asked(policy, principals)),
+                Kind::Ask => outcome.asks.extend(self.asked(policy, &tally.holds_for(number))),
             }
             if !listing {
                 outcome.obligations.extend(duties(policy));
@@ -79,6 +98,17 @@ impl Said<'_> {
         outcome
     }
 
+    fn policy(&self, number: Number) -> Option<&Policy> {
+        usize::try_from(number).ok().and_then(|at| self.policies.get(at))
+    }
+
+    /// The policies that hold, each once.
+    fn holding(&self) -> impl Iterator<Item = (Number, &Policy)> {
+        let groups = self.tally.held.chunk_by(|a, b| a.0 == b.0);
+        let numbers = groups.filter_map(|group| group.first()).map(|(number, _)| *number);
+        numbers.filter_map(|number| Some((number, self.policy(number)?)))
+    }
+
     /// What permits lack that shadow permits may give.
     fn add_held_back(&self, outcome: &mut Outcome) {
         let unpermitted = &self.tally.unpermitted;
@@ -86,21 +116,18 @@ impl Said<'_> {
         if unpermitted.is_empty() || self.call.phase == Phase::List {
             return;
         }
-        let held = self.tally.held.keys().filter_map(|number| self.policies.get(*number));
+        let held = self.holding().map(|(_, policy)| policy);
         let permits = held.filter(|policy| policy.kind == Kind::Permit && !policy.notes.shadow);
         outcome.held_back = permits.map(fired).collect();
     }
 
     /// What shadow policies would say; one that does not hold may fail, or read what does not fit.
     fn add_shadows(&self, misfits: &[String], outcome: &mut Outcome) {
-        let shadows = self.tally.candidates.iter().filter_map(|number| {
-            self.policies.get(*number).filter(|p| p.notes.shadow).map(|p| (*number, p))
-        });
-        for (number, policy) in shadows {
+        for (number, policy) in self.shadows() {
             let mut would = self.would(number, policy);
             let misread = misfits.iter().find(|pointer| policy.reads_argument(pointer));
             would.extend(misread.map(|pointer| Would::Fail(unrepresentable(pointer, policy))));
-            let holds = self.tally.held.contains_key(&number);
+            let holds = !self.tally.holds_for(number).is_empty();
             if !holds && would.is_empty() {
                 continue;
             }
@@ -119,25 +146,44 @@ impl Said<'_> {
         }
     }
 
+    /// The shadow policies that can have something to say, in order.
+    fn shadows(&self) -> impl Iterator<Item = (Number, &Policy)> {
+        let tally = self.tally;
+        let held = tally.held.iter().chain(&tally.would_permit).map(|(number, _)| *number);
+        let failed = tally.failed.iter().map(|(number, _)| *number);
+        let said = held.chain(failed).chain(tally.concerned.iter().copied());
+        let mut numbers: Vec<Number> = said
+            .filter(|number| self.policy(*number).is_some_and(|policy| policy.notes.shadow))
+            .collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers.into_iter().filter_map(|number| Some((number, self.policy(number)?)))
+    }
+
     /// What the outcome would have besides, were this policy enforced.
-    fn would(&self, number: usize, policy: &Policy) -> Vec<Would> {
+    fn would(&self, number: Number, policy: &Policy) -> Vec<Would> {
         let listing = self.call.phase == Phase::List;
         let mut would = Vec::new();
-        let failed = self.tally.failed.get(&number).filter(|_| policy.kind != Kind::Permit);
-        would.extend(failed.map(|why| Would::Fail(failure(policy, why, true))));
-        if let Some(principals) = self.tally.would_permit.get(&number) {
-            let principals = principals.iter().map(|&name| name.to_owned()).collect();
+        let failed = self.tally.failed.iter().find(|(of, _)| *of == number);
+        let failed = failed.filter(|_| policy.kind != Kind::Permit);
+        would.extend(failed.map(|(_, why)| Would::Fail(failure(policy, why, true))));
+        let permitted = principals(&self.tally.would_permit, number);
+        if !permitted.is_empty() {
+            let principals = permitted.into_iter().map(str::to_owned).collect();
             let fired = (!listing).then(|| fired(policy));
             would.push(Would::Permit { fired, principals });
         }
-        let Some(principals) = self.tally.held.get(&number) else { return would };
+        let principals = self.tally.holds_for(number);
+        if principals.is_empty() {
+            return would;
+        }
         match policy.kind {
             Kind::Permit => {}
             Kind::Forbid => {
-                would.push(Would::Deny(Denial { reason: self.reason(policy, principals) }));
+                would.push(Would::Deny(Denial { reason: self.reason(policy, &principals) }));
             }
             Kind::Ask if listing => {}
-            Kind::Ask => would.extend(self.asked(policy, principals).map(Would::Ask)),
+            Kind::Ask => would.extend(self.asked(policy, &principals).map(Would::Ask)),
         }
         if !listing {
             would.extend(duties(policy).map(Would::Oblige));
@@ -148,7 +194,7 @@ impl Said<'_> {
     fn add_errors(&self, misfits: &[String], outcome: &mut Outcome) {
         let tally = self.tally;
         for (number, why) in &tally.failed {
-            let Some(policy) = self.policies.get(*number) else {
+            let Some(policy) = self.policy(*number) else {
                 continue;
             };
             let fatal = policy.kind != Kind::Permit && !policy.notes.shadow;
@@ -156,9 +202,9 @@ impl Said<'_> {
         }
         for pointer in misfits {
             let reader = tally
-                .candidates
+                .concerned
                 .iter()
-                .filter_map(|number| self.policies.get(*number))
+                .filter_map(|number| self.policy(*number))
                 .find(|policy| !policy.notes.shadow && policy.reads_argument(pointer));
             outcome.errors.extend(reader.map(|policy| unrepresentable(pointer, policy)));
         }

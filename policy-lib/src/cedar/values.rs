@@ -19,7 +19,7 @@ pub(super) fn check(
     known: &Known<'_>,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
-    let mut open = vec![&parsed.policy.condition];
+    let mut open = vec![&parsed.condition];
     while let Some(expr) = open.pop() {
         open.extend(children(expr));
         let ExprKind::BinaryApp { op, arg1, arg2 } = expr.expr_kind() else { continue };

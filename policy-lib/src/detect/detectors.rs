@@ -37,6 +37,8 @@ pub struct Detectors {
     bidi: BuiltIn,
     tags: BuiltIn,
     selectors: BuiltIn,
+    /// Whether anything runs there at all, for each of [`ORIGINS`].
+    busy: [bool; ORIGINS.len()],
     /// What may be found.
     names: Names,
 }
@@ -105,16 +107,13 @@ impl Detectors {
             }
         }
         let common = allowlist(&file.allow)?;
-        Ok(Self {
-            rules: RuleSet::compile(specs, Some(common))
-                .map_err(|problem| bad_rule(config, problem))?,
-            card,
-            zero_width,
-            bidi,
-            tags,
-            selectors,
-            names,
-        })
+        let rules = RuleSet::compile(specs, Some(common));
+        let rules = rules.map_err(|problem| bad_rule(config, problem))?;
+        let others = [&card, &zero_width, &bidi, &tags, &selectors];
+        let busy = ORIGINS.map(|origin| {
+            rules.any_at(origin) || others.iter().any(|other| other.active.at(origin).is_some())
+        });
+        Ok(Self { busy, rules, card, zero_width, bidi, tags, selectors, names })
     }
 
     /// What may be found.
@@ -130,6 +129,17 @@ impl Detectors {
         }
     }
 
+    /// Whether [`Detectors::scan`] can have anything to say about such a part: a detector runs at
+    /// its origin, or it cannot be read. Where it is `false`, nobody has to scan.
+    #[must_use]
+    pub fn wants(&self, origin: Origin, media: &str, text: &str) -> bool {
+        self.runs_at(origin) || unread(media, text).is_some()
+    }
+
+    fn runs_at(&self, origin: Origin) -> bool {
+        self.busy.get(origin as usize).copied().unwrap_or(true)
+    }
+
     /// What the detectors for `origin` see in `text`, sorted by place and name. Offsets are UTF-8 bytes of
     /// `text` on character boundaries.
     ///
@@ -138,9 +148,9 @@ impl Detectors {
     /// `detector_failed` over all of the text: never silence.
     #[must_use]
     pub fn scan(&self, origin: Origin, media: &str, text: &str) -> Vec<Hit> {
-        let too_large = || (text.len() > MAX_TEXT_BYTES).then(|| "too_large".to_owned());
-        match media::unread(media).or_else(too_large) {
+        match unread(media, text) {
             Some(why) => vec![Hit::uninspected(&why, 0, 0)],
+            None if !self.runs_at(origin) => Vec::new(),
             None => Scan::of(self, origin, text),
         }
     }
@@ -154,6 +164,12 @@ impl Detectors {
             Unseen::Variation => &self.selectors,
         }
     }
+}
+
+/// Why a text is not scanned at all.
+fn unread(media: &str, text: &str) -> Option<String> {
+    let too_large = || (text.len() > MAX_TEXT_BYTES).then(|| "too_large".to_owned());
+    media::unread(media).or_else(too_large)
 }
 
 /// Says in the bundle author's words which rule does not compile.

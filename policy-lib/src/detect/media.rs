@@ -29,6 +29,10 @@ const TEXTUAL_SUFFIXES: [&str; 4] = ["+json", "+json-seq", "+xml", "+yaml"];
 /// `None` when the detectors read `media`, else the name under which it is reported as not inspected.
 /// An empty media type is read: it only means that nobody said.
 pub(crate) fn unread(media: &str) -> Option<String> {
+    // As they nearly always are.
+    if media.is_empty() || media.starts_with("text/") {
+        return None;
+    }
     let essence = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let read = essence.is_empty()
         || essence.starts_with("text/")

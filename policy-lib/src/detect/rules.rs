@@ -156,6 +156,11 @@ impl RuleSet {
         &self.all_keywords
     }
 
+    /// Whether any rule runs at `origin`.
+    pub(crate) fn any_at(&self, origin: Origin) -> bool {
+        self.rules.iter().any(|rule| rule.active.at(origin).is_some())
+    }
+
     /// Runs the rules of `origin` once and forgets the outcome.
     pub(crate) fn warm(&self, origin: Origin, text: &str) {
         for rule in &self.rules {

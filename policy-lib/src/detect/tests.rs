@@ -389,3 +389,67 @@ proptest! {
         prop_assert_eq!(covered(&text, &scan(&text), "pii/card"), Some(&*card));
     }
 }
+
+/// Configurations that look at some origins only, or at none.
+fn some_origins() -> impl Strategy<Value = Detectors> {
+    let origins = proptest::sample::subsequence(ORIGINS.to_vec(), 1..=ORIGINS.len());
+    let family = prop_oneof![
+        Just(None),
+        Just(Some("secret/aws-access-token")),
+        Just(Some("pii/card")),
+        Just(Some("hidden")),
+        Just(Some("hidden/bidi")),
+    ];
+    let regex = prop_oneof![Just(None), Just(Some("[0-9]{4}")), Just(Some("AKIA"))];
+    (origins, family, regex).prop_map(|(origins, family, regex)| {
+        let detectors: Vec<_> =
+            family.into_iter().map(|id| json!({"id": id, "origins": origins})).collect();
+        let regexes: Vec<_> = regex
+            .into_iter()
+            .map(|pattern| {
+                json!({"id": "custom/a", "pattern": pattern, "category": "c", "severity": "low",
+                       "origins": origins})
+            })
+            .collect();
+        compile(json!({"detectors": detectors, "regexes": regexes}))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// What is not scanned would not have said anything, and what is not wanted says nothing.
+    #[test]
+    fn where_nothing_runs_a_scan_finds_nothing(
+        detectors in some_origins(),
+        media in prop_oneof![
+            Just(""), Just("text/plain"), Just("application/json; x"), Just("image/png"), Just("odd"),
+        ],
+        text in "[a-z0-9 \u{200b}\u{202e}]{0,30}",
+        planted in 0..4usize,
+    ) {
+        let texts = [text.clone(), format!("{text} {}", aws_key()),
+            format!("{text} {}", card_number()), format!("{text} {}", STANDARD.encode(aws_key()))];
+        for origin in ORIGINS {
+            let text = &texts[planted];
+            let hits = detectors.scan(origin, media, text);
+            if super::media::unread(media).is_none() {
+                prop_assert_eq!(&hits, &super::scan::Scan::of(&detectors, origin, text));
+            }
+            prop_assert!(hits.is_empty() || detectors.wants(origin, media, text));
+        }
+    }
+}
+
+#[test]
+fn a_part_is_wanted_where_a_detector_runs_or_nobody_can_read_it() {
+    let detectors = compile(json!({"detectors": [{"id": "pii/card", "origins": ["tool_args"]}]}));
+    assert!(detectors.wants(Origin::ToolArgs, "text/plain", "a"));
+    assert!(!detectors.wants(Origin::User, "text/plain", "a"));
+    assert!(!detectors.wants(Origin::User, "", &"a".repeat(MAX_TEXT_BYTES)));
+    assert!(detectors.wants(Origin::User, "", &"a".repeat(MAX_TEXT_BYTES + 1)));
+    assert!(detectors.wants(Origin::User, "image/png", ""));
+    let none = compile(json!({}));
+    assert!(ORIGINS.iter().all(|origin| !none.wants(*origin, "text/html", "a")));
+    assert!(ORIGINS.iter().all(|origin| ALL.wants(*origin, "text/html", "a")));
+}

@@ -167,7 +167,7 @@ impl<'b> Explainer<'b> {
     pub fn new(bundle: &'b LoadedBundle) -> Result<Self, Vec<Diagnostic>> {
         let sources = Sources::of(bundle.verified());
         let rego = Traced::load(&sources.rego(), true)?;
-        let cedar = Watched::load(&sources.cedar(bundle.registry()))?;
+        let cedar = Watched::load(&sources.cedar())?;
         Ok(Self { bundle, rego, cedar })
     }
 

@@ -77,16 +77,16 @@ impl Reader<'_> {
     }
 
     fn owner(&mut self, id: &str, agent: &Agent) {
-        let owners = self.registry.users.keys().chain(self.registry.teams.keys());
-        let owners: Vec<&str> = owners.map(String::as_str).collect();
-        if owners.contains(&agent.owner.as_str()) {
+        let (users, teams) = (&self.registry.users, &self.registry.teams);
+        if users.contains_key(&agent.owner) || teams.contains_key(&agent.owner) {
             return;
         }
         let message = format!(
             "agent `{id}` is owned by `{}`, which is no user or team: it is denied",
             agent.owner
         );
-        let help = meant(&agent.owner, owners);
+        let owners = users.keys().chain(teams.keys());
+        let help = meant(&agent.owner, owners.map(String::as_str));
         let warning = Diagnostic::warning("registry_reference", FILE, message);
         self.report(warning, &pointer(id, "owner"), help);
     }

@@ -5,7 +5,7 @@
 //!
 //! - this file: [`LoadedBundle`] and the order of the checks.
 //! - [`agents`]: agents of the registry: their names, and what they hand on.
-//! - [`data`]: registry and tool schemas out of `data.json`, [`limits`] and [`guardrails`] of it;
+//! - [`data`]: the registry out of `data.json`, [`tools`], [`limits`] and [`guardrails`] of it;
 //!   [`salvage`]: what can be read of a registry that is not valid.
 //! - [`units`]: where the permits of units count.
 //! - [`sources`]: the texts as the engines take them.
@@ -18,10 +18,12 @@ mod limits;
 mod reach;
 mod salvage;
 mod sources;
+mod tools;
 mod units;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use lictor_proto::call::Call;
 use lictor_proto::decide::ResponseCheck;
@@ -30,26 +32,39 @@ use lictor_proto::json::Node;
 use serde_json::{Map, Value};
 
 use crate::bundle::{Kind, VerifiedBundle, kind};
-use crate::cedar::{CedarEngine, CedarSource};
+use crate::cedar::{self, CedarEngine, CedarSource, Validated};
 use crate::delegation::Agents;
 use crate::detect::Detectors;
 use crate::diagnostic::mark::fill_ends;
 use crate::diagnostic::{Diagnostic, Level};
-use crate::engine::{Engine, Scope};
+use crate::engine::{Engine, Scope, Way};
 use crate::known::{self, Known};
 use crate::limits::LimitSpec;
 use crate::registry::{AgentParty, Registry};
 use crate::rego::{RegoEngine, RegoSource};
+use crate::work::Threads;
 
 pub(crate) use sources::Sources;
+use tools::LoadedTools;
+pub use tools::{ArgsSchema, SCHEMAS_COMPILED_MAX, ToolSchema};
 
 /// Whether a bundle's own times deny decisions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Times {
     /// An expired or stale bundle denies everything. What servers use.
     Enforced,
-    /// Times do not matter: for tests, dry runs of a file and replay.
+    /// Times do not matter: for tests, dry runs of a file and replay. Calls are evaluated
+    /// [`Way::Both`], unless [`LoadedBundle::evaluate_by`] says otherwise.
     Ignored,
+}
+
+/// How a load goes about its work. What is loaded is the same for any.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Loading<'a> {
+    /// How many threads work at it.
+    pub threads: Threads,
+    /// The bundle before, of which is taken over what is the same.
+    pub previous: Option<&'a LoadedBundle>,
 }
 
 /// A bundle that decides. Immutable; a call holds one `Arc` of it to its end.
@@ -60,14 +75,14 @@ pub struct LoadedBundle {
     attributes: BTreeMap<(&'static str, String), Map<String, Value>>,
     limits: BTreeMap<String, LimitSpec>,
     detectors: Detectors,
-    schemas: BTreeMap<String, ToolSchema>,
+    tools: LoadedTools,
     agents: agents::Agents,
     engines: Vec<Box<dyn Engine>>,
     response_check: ResponseCheck,
     reads_session: bool,
     reads_signals: bool,
     marks_session: bool,
-    tool_digests: BTreeMap<String, String>,
+    validated: Arc<Validated>,
     times: Times,
     warnings: Vec<Diagnostic>,
 }
@@ -78,19 +93,18 @@ impl std::fmt::Debug for LoadedBundle {
     }
 }
 
+/// Most of a large registry is what no decision looks at: it stays in the bundle's files.
+fn forget_definitions(registry: &mut Registry) {
+    for tool in registry.tools.values_mut() {
+        (tool.input_schema, tool.output_schema) = (None, None);
+        tool.declared = Map::new();
+    }
+}
+
 /// Whether a tool makes a session more confidential.
 fn raises_labels(registry: &Registry) -> bool {
     let mut reads = registry.tools.values().filter_map(|tool| tool.annotations.reads);
     reads.any(|reads| reads != Confidentiality::Public)
-}
-
-/// A tool's arguments schema, compiled.
-#[derive(Debug)]
-pub enum ToolSchema {
-    /// The registry says `schema: any`.
-    Any,
-    /// Compiled `input_schema`.
-    Checked(Box<jsonschema::Validator>),
 }
 
 /// Where arguments do not fit their schema.
@@ -108,7 +122,11 @@ impl ToolSchema {
     /// # Errors
     /// The first problem, in the order of the instance.
     pub fn check(&self, args: &Node) -> Result<(), SchemaProblem> {
-        let Self::Checked(validator) = self else { return Ok(()) };
+        let Self::Checked(schema) = self else { return Ok(()) };
+        let Some(validator) = schema.validator() else {
+            let message = "the schema of the tool cannot be compiled".to_owned();
+            return Err(SchemaProblem { pointer: String::new(), message });
+        };
         // The scanner refused every number that this conversion could change.
         let value: Value = serde_json::from_str(&args.compact()).map_err(|error| {
             SchemaProblem { pointer: String::new(), message: error.to_string() }
@@ -126,21 +144,35 @@ impl LoadedBundle {
     /// # Errors
     /// All problems of the bundle, errors and warnings, sorted by place.
     pub fn load(verified: VerifiedBundle, times: Times) -> Result<Self, Vec<Diagnostic>> {
+        Self::load_with(verified, times, Loading::default())
+    }
+
+    /// The same in the way that `loading` says.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn load_with(
+        verified: VerifiedBundle,
+        times: Times,
+        loading: Loading<'_>,
+    ) -> Result<Self, Vec<Diagnostic>> {
         let mut found = Vec::new();
         let texts = texts(&verified, &mut found);
         let data_text = texts.get("data.json").map_or("{}", String::as_str);
         let places = data::Places::of(data_text);
-        let parsed: Option<Value> = data::parse(data_text, &mut found);
-        let raw = parsed.clone().unwrap_or_default();
+        let parsed: Option<Value> = data::parse(&places, &mut found);
         let none = Value::Null;
+        let raw = parsed.as_ref().unwrap_or(&none);
         let read = data::read_registry(raw.get("registry").unwrap_or(&none), &places, &mut found);
-        let limits = limits::read(&raw, &places, &mut found);
-        let (guardrails, detectors) = guardrails::read(&raw, &places, &mut found);
+        let limits = limits::read(raw, &places, &mut found);
+        let (guardrails, detectors) = guardrails::read(raw, &places, &mut found);
         let now_ms = verified.verified_at_ms();
         let names = Names { data: parsed.as_ref(), read: &read, detectors: detectors.as_ref() };
         let known = names.known(now_ms);
         let mut own = Vec::new();
-        let schemas = data::compile_schemas(&read.registry, &places, &mut own);
+        let before = loading.previous.map(|previous| &previous.tools);
+        let how = (loading.threads, before);
+        let tools = tools::read(&read.registry, raw, &places, how, &mut own);
         let agents = agents::read(&read.registry, &places, now_ms, &mut own);
         // What is missing of a broken registry would be missed here again.
         own.retain(|problem| read.valid || problem.level == Level::Error);
@@ -149,15 +181,21 @@ impl LoadedBundle {
         let scopes = scopes(&verified);
         let manifest_text = texts.get(".manifest").map(String::as_str).unwrap_or_default();
         units::check(&scopes, manifest_text, &known, &mut found);
-        let engines = engines(&texts, parsed.is_some(), &scopes, &known, &mut found);
+        let (engines, validated) =
+            engines(&texts, parsed.is_some(), &scopes, &known, loading, &mut found);
         fill_ends(&mut found, |file| texts.get(file).map(String::as_str));
         found.sort();
         found.dedup();
         let errors = found.iter().any(|diagnostic| diagnostic.level == Level::Error);
-        let (Some(detectors), Some(engines), false) = (detectors, engines, errors) else {
+        let (Some(detectors), Some(mut engines), false) = (detectors, engines, errors) else {
             return Err(found);
         };
-        let registry = read.registry;
+        if times == Times::Ignored {
+            // Whoever tries a bundle learns of an engine that fails; servers have no time for it.
+            engines.iter_mut().for_each(|engine| engine.evaluate_by(Way::Both));
+        }
+        let mut registry = read.registry;
+        forget_definitions(&mut registry);
         let manifest = verified.manifest();
         Ok(Self {
             reference: BundleRef {
@@ -166,19 +204,19 @@ impl LoadedBundle {
                 version: manifest.version,
                 digest: verified.digest().to_owned(),
             },
-            attributes: attributes(&raw),
-            response_check: reach::response_check(&texts, &guardrails),
+            attributes: attributes(raw),
+            response_check: reach::response_check(&engines, &guardrails),
             reads_session: reach::reads_session(&texts),
             reads_signals: reach::reads_signals(&texts),
             marks_session: reach::marks_session(&texts) || raises_labels(&registry),
-            tool_digests: tool_digests(&raw),
             verified,
             registry,
             limits,
             detectors,
-            schemas,
+            tools,
             agents,
             engines,
+            validated,
             times,
             warnings: found,
         })
@@ -196,7 +234,8 @@ impl LoadedBundle {
         &self.reference
     }
 
-    /// The signed registry.
+    /// The signed registry, without what only definitions of tools hold: their schemas, and what
+    /// servers declare beside.
     #[must_use]
     pub fn registry(&self) -> &Registry {
         &self.registry
@@ -218,6 +257,13 @@ impl LoadedBundle {
     #[must_use]
     pub fn engines(&self) -> &[Box<dyn Engine>] {
         &self.engines
+    }
+
+    /// How calls are evaluated from now on.
+    pub fn evaluate_by(&mut self, way: Way) {
+        for engine in &mut self.engines {
+            engine.evaluate_by(way);
+        }
     }
 
     /// Whether any engine has a policy. Without one nothing is allowed.
@@ -256,7 +302,7 @@ impl LoadedBundle {
     /// Digest of a tool's whole registry entry; empty if there is none.
     #[must_use]
     pub fn tool_digest(&self, tool: &str) -> &str {
-        self.tool_digests.get(tool).map(String::as_str).unwrap_or_default()
+        self.tools.get(tool).map(|tool| tool.digest.as_str()).unwrap_or_default()
     }
 
     /// Whether the bundle's own times deny decisions.
@@ -274,7 +320,7 @@ impl LoadedBundle {
     /// The schema of a tool; `None` means that it is not callable.
     #[must_use]
     pub fn schema_of(&self, tool: &str) -> Option<&ToolSchema> {
-        self.schemas.get(tool)
+        self.tools.get(tool)?.schema.as_ref()
     }
 
     /// The call with registry ids in the place of the names that credentials use for agents, which
@@ -295,6 +341,9 @@ impl LoadedBundle {
     /// without a tool's schema and with every agent's `party`; empty if there is none.
     #[must_use]
     pub fn attributes(&self, map: &'static str, id: &str) -> Map<String, Value> {
+        if map == "tools" {
+            return self.tools.get(id).map(|tool| tool.attributes.clone()).unwrap_or_default();
+        }
         self.attributes.get(&(map, id.to_owned())).cloned().unwrap_or_default()
     }
 }
@@ -360,8 +409,9 @@ fn engines(
     data_is_read: bool,
     scopes: &BTreeMap<String, Scope>,
     known: &Known<'_>,
+    loading: Loading<'_>,
     found: &mut Vec<Diagnostic>,
-) -> Option<Vec<Box<dyn Engine>>> {
+) -> (Option<Vec<Box<dyn Engine>>>, Arc<Validated>) {
     let text = |name: &str| texts.get(name).map(String::as_str);
     let data = text("data.json").filter(|_| data_is_read).unwrap_or("{}");
     let rego = RegoSource {
@@ -369,10 +419,6 @@ fn engines(
         data,
         scopes,
     };
-    let (rego, mut problems) = RegoEngine::load_checked(&rego, Some(known));
-    // Data that cannot be read may have anything.
-    problems.retain(|problem| data_is_read || problem.code != "rego_data_unknown");
-    found.extend(problems);
     let cedar = CedarSource {
         policies: of_kind(texts, |kind| matches!(kind, Kind::Cedar { .. })),
         schema: text("cedar/schema.cedarschema"),
@@ -380,9 +426,19 @@ fn engines(
         scopes,
         registry: known.registry,
     };
-    let (cedar, problems) = CedarEngine::load_checked(&cedar, Some(known));
+    let before = loading.previous.map(|previous| previous.validated.as_ref());
+    let how = cedar::Loading { threads: loading.threads, before };
+    let ((rego, mut problems), (cedar, of_cedar)) = loading.threads.both(
+        || RegoEngine::load_checked(&rego, Some(known)),
+        || CedarEngine::load_checked(&cedar, Some(known), how),
+    );
+    // Data that cannot be read may have anything.
+    problems.retain(|problem| data_is_read || problem.code != "rego_data_unknown");
     found.extend(problems);
-    Some(vec![Box::new(rego?), Box::new(cedar?)])
+    found.extend(of_cedar);
+    let validated = cedar.as_ref().map(CedarEngine::validated).unwrap_or_default();
+    let both = rego.zip(cedar);
+    (both.map(|(rego, cedar)| vec![Box::new(rego) as _, Box::new(cedar) as _]), validated)
 }
 
 fn of_kind(
@@ -393,15 +449,14 @@ fn of_kind(
     named.map(|(name, text)| (name.as_str(), text.as_str())).collect()
 }
 
-/// Registry entries as written, for facts. A schema is not an attribute.
+/// Registry entries but tools as written, for facts.
 fn attributes(data: &Value) -> BTreeMap<(&'static str, String), Map<String, Value>> {
     let mut attributes = BTreeMap::new();
     let registry = data.get("registry").and_then(Value::as_object);
-    for map in ["agents", "users", "teams", "models", "servers", "tools"] {
+    for map in ["agents", "users", "teams", "models", "servers"] {
         let entries = registry.and_then(|r| r.get(map)).and_then(Value::as_object);
         for (id, entry) in entries.into_iter().flatten() {
             let mut entry = entry.as_object().cloned().unwrap_or_default();
-            entry.remove("input_schema");
             if map == "agents" {
                 // Policies compare it, and what is absent compares with nothing.
                 let party = Value::from(AgentParty::default().as_str());
@@ -411,18 +466,4 @@ fn attributes(data: &Value) -> BTreeMap<(&'static str, String), Map<String, Valu
         }
     }
     attributes
-}
-
-/// An approval ends when the tool that it was given for changes.
-fn tool_digests(data: &Value) -> BTreeMap<String, String> {
-    let tools = data.get("registry").and_then(|r| r.get("tools")).and_then(Value::as_object);
-    tools
-        .into_iter()
-        .flatten()
-        .map(|(id, tool)| {
-            let digest =
-                lictor_proto::json::digest_bytes("lictor/tool/1", tool.to_string().as_bytes());
-            (id.clone(), digest)
-        })
-        .collect()
 }

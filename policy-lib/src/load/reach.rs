@@ -1,5 +1,5 @@
-//! What policies can reach, read off their texts at load. Both answers err on the safe side: a
-//! word in a comment costs a needless check, never a missing one.
+//! What policies can reach, found at load: by the engines, or read off the texts. Every answer errs
+//! on the safe side: a word in a comment costs a needless check, never a missing one.
 
 use std::collections::BTreeMap;
 
@@ -8,22 +8,24 @@ use lictor_proto::decide::ResponseCheck;
 
 use crate::bundle::{Kind, kind};
 use crate::detect::Config as Guardrails;
+use crate::engine::Engine;
 
-/// A second decision can only come to something if a detector reads answers, or
-/// if a policy can reach what is different then: phase, content, findings.
+/// Where the texts of answers come from, as enforcement points give them.
+const ANSWERS: [Origin; 3] = [Origin::Assistant, Origin::ToolResult, Origin::ToolArgs];
+
+/// A second decision can only come to something if a detector reads answers, or if a policy could
+/// say something about them that it did not say about the request.
 pub(super) fn response_check(
-    texts: &BTreeMap<String, String>,
+    engines: &[Box<dyn Engine>],
     guardrails: &Guardrails,
 ) -> ResponseCheck {
-    let answers = [Origin::Assistant, Origin::ToolResult, Origin::ToolArgs];
-    let detects = guardrails.detectors.iter().any(|detector| {
-        detector.origins.is_empty()
-            || detector.origins.iter().any(|origin| answers.contains(origin))
-    });
-    let words = ["response", "executed", "content", "findings"];
-    let speaks = policies(texts)
-        .any(|text| words.iter().any(|word| text.contains(word)) || takes_whole(text, "input"));
-    if detects || speaks || !guardrails.regexes.is_empty() {
+    let reads = |origins: &[Origin]| {
+        origins.is_empty() || origins.iter().any(|origin| ANSWERS.contains(origin))
+    };
+    let detectors = guardrails.detectors.iter().map(|detector| &detector.origins);
+    let regexes = guardrails.regexes.iter().map(|regex| &regex.origins);
+    let detects = detectors.chain(regexes).any(|origins| reads(origins));
+    if detects || engines.iter().any(|engine| engine.speaks_of_answers()) {
         ResponseCheck::Whole
     } else {
         ResponseCheck::None

@@ -1,6 +1,8 @@
 //! Integration tests of the crate, one module each.
 
 #[cfg(test)]
+mod answers;
+#[cfg(test)]
 mod cases_schema;
 #[cfg(test)]
 mod check_corpus;
@@ -8,5 +10,7 @@ mod check_corpus;
 mod decisions;
 #[cfg(test)]
 mod delegation;
+#[cfg(test)]
+mod reload;
 #[cfg(test)]
 mod shadow;

@@ -1,21 +1,29 @@
 //! The free attributes of registry entries: typed from their values where all
 //! entries of one entity type agree, else left out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::OnceLock;
 
+use cedar_policy_core::ast::Value as CedarValue;
 use lictor_proto::json::node::escape_token;
 use lictor_proto::json::{Node, Value as Json, scan};
 use serde_json::{Map, Value};
 
+use super::super::reads::{Reader, Reads};
 use super::number;
-use super::types::{Field, Record, Type};
+use super::types::{Builder, Field, Makers, Record, Type};
 
 /// The free attributes of all entries of one entity type.
 #[derive(Debug, Default)]
 pub(super) struct Attrs {
     /// Their common type; every member is optional.
     pub(super) record: Record,
-    nodes: BTreeMap<String, Node>,
+    /// What is written, each once: many entries have the same.
+    nodes: Vec<Node>,
+    /// Where the attributes of each entry are among `nodes`.
+    of: BTreeMap<String, usize>,
+    /// The values of `nodes`, once they are built.
+    values: OnceLock<Vec<CedarValue>>,
 }
 
 impl Attrs {
@@ -23,29 +31,38 @@ impl Attrs {
     pub(super) fn of<'a>(
         entries: impl Iterator<Item = (&'a String, &'a Map<String, Value>)>,
     ) -> Self {
-        let mut nodes = BTreeMap::new();
+        let mut nodes = Vec::new();
+        let mut of = BTreeMap::new();
+        let mut known: HashMap<String, usize> = HashMap::new();
         for (id, attrs) in entries {
             let text = serde_json::to_string(attrs).unwrap_or_default();
-            // What the strict reader refuses has no exact value to show to policy.
-            let node = scan(text.as_bytes()).unwrap_or_else(|_| Node::empty_object());
-            nodes.insert(id.clone(), node);
+            let at = *known.entry(text).or_insert_with_key(|text| {
+                // What the strict reader refuses has no exact value to show to policy.
+                nodes.push(scan(text.as_bytes()).unwrap_or_else(|_| Node::empty_object()));
+                nodes.len() - 1
+            });
+            of.insert(id.clone(), at);
         }
-        let record = common(nodes.values());
-        Self { record, nodes }
+        let record = common(nodes.iter());
+        Self { record, nodes, of, values: OnceLock::new() }
     }
 
     /// Pointers of the attributes that have no type, each once.
     pub(super) fn left_out(&self) -> Vec<String> {
         let mut found = BTreeSet::new();
-        for node in self.nodes.values() {
+        for node in &self.nodes {
             add_untyped(node, &self.record, "", &mut found);
         }
         found.into_iter().collect()
     }
 
-    /// The attributes of one entry.
-    pub(super) fn node(&self, id: &str) -> Option<&Node> {
-        self.nodes.get(id)
+    /// The attributes of one entry, as far as they are typed. Entries that have the same share it.
+    pub(super) fn value(&self, id: &str, makers: &Makers) -> CedarValue {
+        let everything = Reads::everything(Reader::Shadow);
+        let value = |node| Builder::new(makers).record(node, &self.record, everything.cursor());
+        let values = self.values.get_or_init(|| self.nodes.iter().map(value).collect());
+        let found = self.of.get(id).and_then(|at| values.get(*at));
+        found.cloned().unwrap_or_else(|| CedarValue::empty_record(None))
     }
 }
 

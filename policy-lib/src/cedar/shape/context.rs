@@ -16,10 +16,12 @@ use super::super::names::Names;
 use super::super::reads::{Cursor, Reads};
 use super::entities::{confidentiality, first_segment, provider_of, strings, whole};
 use super::number::ratio_ten_thousandths;
-use super::types::{Builder, Makers, Record, quoted, write_record};
+use super::types::{Builder, Field, Makers, Record, quoted, write_record};
 
 /// The member that phase `list` does not know yet.
-const ARGS: &str = "args";
+pub(super) const ARGS: &str = "args";
+/// The member with the origins of arguments.
+pub(super) const PROVENANCE: &str = "provenance";
 /// Where a value whose origin has no known shape is said to come from.
 const ORIGIN_UNKNOWN: &str = "unknown";
 
@@ -38,11 +40,15 @@ pub(super) const COMMON_TYPE_NAMES: [&str; 6] =
 const COMMON_MEMBERS: &str = r#""subject"?: User, "subject_type": String, "server"?: Server, "resource_id": String, "phase": String, "executed": Bool, "session": Session, "findings": Set<String>, "finding_categories": Set<String>, "finding_severities": Set<String>, "signals": Signals, "delegation": Set<String>, "delegation_parties": Set<String>, "request": Request, "usage": Usage, "time": Time"#;
 
 /// Appends the type of the context of an action with these arguments.
-pub(super) fn write_context(args: &Record, pointers: &[String], out: &mut String) {
+pub(super) fn write_context<'a>(
+    args: impl IntoIterator<Item = (&'a String, &'a Field)>,
+    pointers: impl IntoIterator<Item = &'a String>,
+    out: &mut String,
+) {
     out.push_str("{ \"args\": ");
     write_record(args, out);
     out.push_str(", \"provenance\": {");
-    for (index, pointer) in pointers.iter().enumerate() {
+    for (index, pointer) in pointers.into_iter().enumerate() {
         let comma = if index == 0 { "" } else { ", " };
         out.push_str(&format!("{comma}{}?: Set<String>", quoted(pointer)));
     }
@@ -109,33 +115,34 @@ impl Parts<'_> {
         let root = self.reads.cursor();
         let (call, facts) = (query.call, query.facts);
         let mut members = self.references(query, root);
-        let mut add = |name: &'static str, value: &dyn Fn() -> Value| {
-            if root.member(name).is_read() {
-                members.push((name, value()));
+        let mut add = |name: &'static str, value: &dyn Fn(Cursor<'_>) -> Value| {
+            let cursor = root.member(name);
+            if cursor.is_read() {
+                members.push((name, value(cursor)));
             }
         };
         let resource = call.resource.as_ref().map_or("", |resource| &resource.id);
         let subject = call.subject.as_ref().map_or("", |subject| &subject.kind);
-        add("subject_type", &|| Value::from(subject));
-        add("resource_id", &|| Value::from(resource));
-        add("phase", &|| Value::from(call.phase.as_str()));
-        add("executed", &|| Value::from(call.executed));
-        add("session", &|| session(&facts.session, resource));
-        add("findings", &|| strings(facts.findings.iter().map(|finding| &finding.detector)));
-        add("finding_categories", &|| {
+        add("subject_type", &|_| Value::from(subject));
+        add("resource_id", &|_| Value::from(resource));
+        add("phase", &|_| Value::from(call.phase.as_str()));
+        add("executed", &|_| Value::from(call.executed));
+        add("session", &|cursor| session(&facts.session, resource, cursor));
+        add("findings", &|_| strings(facts.findings.iter().map(|finding| &finding.detector)));
+        add("finding_categories", &|_| {
             strings(facts.findings.iter().map(|finding| &finding.category))
         });
-        add("finding_severities", &|| {
+        add("finding_severities", &|_| {
             let severities = facts.findings.iter().map(|finding| finding.severity.as_str());
             Value::set(severities.map(Value::from), None)
         });
-        add("signals", &|| self.signals(facts));
-        add("delegation", &|| strings(call.delegation.iter().map(|actor| &actor.id)));
-        add("delegation_parties", &|| delegation_parties(query));
-        add("request", &|| self.request(call));
-        add("usage", &|| usage(call));
-        add("time", &|| Value::record([("now_ms", Value::from(facts.time.now_ms))], None));
-        add("provenance", &|| self.provenance(facts, root.member("provenance")));
+        add("signals", &|cursor| self.signals(facts, cursor));
+        add("delegation", &|_| strings(call.delegation.iter().map(|actor| &actor.id)));
+        add("delegation_parties", &|_| delegation_parties(query));
+        add("request", &|cursor| self.request(call, cursor));
+        add("usage", &|cursor| usage(call, cursor));
+        add("time", &|_| Value::record([("now_ms", Value::from(facts.time.now_ms))], None));
+        add("provenance", &|cursor| self.provenance(facts, cursor));
         members
     }
 
@@ -172,24 +179,28 @@ impl Parts<'_> {
         known.then(|| Value::from(self.names.server(id)))
     }
 
-    fn signals(&self, facts: &Facts) -> Value {
-        let rate = self.makers.decimal(ratio_ten_thousandths(facts.signals.rate));
-        let members = [
-            Some(("loop", whole(facts.signals.repeats))),
-            Some(("no_progress", whole(facts.signals.no_progress))),
-            Some(("first_use", Value::from(facts.signals.first_use))),
-            rate.map(|rate| ("rate", rate)),
-        ];
-        Value::record(members.into_iter().flatten(), None)
+    fn signals(&self, facts: &Facts, cursor: Cursor<'_>) -> Value {
+        let signals = &facts.signals;
+        record(
+            cursor,
+            [
+                ("loop", &|| Some(whole(signals.repeats))),
+                ("no_progress", &|| Some(whole(signals.no_progress))),
+                ("first_use", &|| Some(Value::from(signals.first_use))),
+                ("rate", &|| self.makers.decimal(ratio_ten_thousandths(signals.rate))),
+            ],
+        )
     }
 
-    fn request(&self, call: &Call) -> Value {
-        let members = [
-            Some(("tenant", Value::from(call.tenant.as_str()))),
-            Some(("protocol", Value::from(call.context.protocol.as_str()))),
-            self.makers.ip(&call.context.source_ip).map(|ip| ("source_ip", ip)),
-        ];
-        Value::record(members.into_iter().flatten(), None)
+    fn request(&self, call: &Call, cursor: Cursor<'_>) -> Value {
+        record(
+            cursor,
+            [
+                ("tenant", &|| Some(Value::from(call.tenant.as_str()))),
+                ("protocol", &|| Some(Value::from(call.context.protocol.as_str()))),
+                ("source_ip", &|| self.makers.ip(&call.context.source_ip)),
+            ],
+        )
     }
 
     /// For each argument the origins of its value and of everything inside it.
@@ -236,13 +247,39 @@ fn delegation_parties(query: &Query<'_>) -> Value {
     Value::set(parties.map(Value::from), None)
 }
 
-fn session(session: &SessionFacts, resource: &str) -> Value {
-    let called = session.calls.iter().filter(|(_, count)| **count > 0).map(|(id, _)| id);
-    let here = session.calls.get(resource).copied().unwrap_or(0);
+/// A record of those members that are read and that there are.
+fn record<const N: usize>(
+    cursor: Cursor<'_>,
+    members: [(&'static str, &dyn Fn() -> Option<Value>); N],
+) -> Value {
+    let read = members.into_iter().filter(|(name, _)| cursor.member(name).is_read());
+    Value::record(read.filter_map(|(name, value)| Some((name, value()?))), None)
+}
+
+fn session(session: &SessionFacts, resource: &str, cursor: Cursor<'_>) -> Value {
+    let called = || session.calls.iter().filter(|(_, count)| **count > 0).map(|(id, _)| id);
+    let here = || session.calls.get(resource).copied().unwrap_or(0);
     let kind = match session.kind {
         SessionKind::Opened => "opened",
         SessionKind::Implicit => "implicit",
     };
+    record(
+        cursor,
+        [
+            ("kind", &|| Some(Value::from(kind))),
+            ("calls_here", &|| Some(whole(here()))),
+            ("called", &|| Some(strings(called()))),
+            ("tail", &|| Some(strings(&session.tail))),
+            ("pending", &|| Some(strings(&session.pending))),
+            ("labels", &|| Some(labels(session))),
+            ("approvals", &|| Some(strings(&session.approvals))),
+            ("spend_usd_micros", &|| Some(whole(session.spend_usd_micros))),
+            ("marks", &|| Some(strings(&session.marks))),
+        ],
+    )
+}
+
+fn labels(session: &SessionFacts) -> Value {
     let integrity = match session.labels.integrity {
         Integrity::Trusted => "trusted",
         Integrity::Untrusted => "untrusted",
@@ -251,25 +288,16 @@ fn session(session: &SessionFacts, resource: &str) -> Value {
         ("integrity", Value::from(integrity)),
         ("confidentiality", Value::from(confidentiality(session.labels.confidentiality))),
     ];
-    let members = [
-        ("kind", Value::from(kind)),
-        ("calls_here", whole(here)),
-        ("called", strings(called)),
-        ("tail", strings(&session.tail)),
-        ("pending", strings(&session.pending)),
-        ("labels", Value::record(labels, None)),
-        ("approvals", strings(&session.approvals)),
-        ("spend_usd_micros", whole(session.spend_usd_micros)),
-        ("marks", strings(&session.marks)),
-    ];
-    Value::record(members, None)
+    Value::record(labels, None)
 }
 
-fn usage(call: &Call) -> Value {
-    let members = [
-        ("input_tokens", whole(call.usage.input_tokens)),
-        ("max_output_tokens", whole(call.usage.max_output_tokens)),
-        ("cost_usd_micros", whole(call.usage.cost_usd_micros)),
-    ];
-    Value::record(members, None)
+fn usage(call: &Call, cursor: Cursor<'_>) -> Value {
+    record(
+        cursor,
+        [
+            ("input_tokens", &|| Some(whole(call.usage.input_tokens))),
+            ("max_output_tokens", &|| Some(whole(call.usage.max_output_tokens))),
+            ("cost_usd_micros", &|| Some(whole(call.usage.cost_usd_micros))),
+        ],
+    )
 }

@@ -10,9 +10,9 @@ use lictor_proto::decision::Confidentiality;
 use crate::registry::{AgentStatus, Prices, Registry, Source};
 
 use super::super::names::Names;
-use super::super::reads::{Reader, Reads};
+use super::super::reads::MemberNames;
 use super::attrs::Attrs;
-use super::types::{Builder, Makers, Record, write_record};
+use super::types::{Makers, Record, write_record};
 
 /// The fixed part of each entity type; `{}` stands for its free attributes.
 const ENTITY_TYPES: [(&str, &str); 6] = [
@@ -37,7 +37,7 @@ const ENTITY_TYPES: [(&str, &str); 6] = [
 ];
 
 /// How the registry's entries look in Cedar.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct EntityShapes {
     agents: Attrs,
     users: Attrs,
@@ -90,9 +90,15 @@ impl EntityShapes {
         out.push_str("  entity Memory;\n");
     }
 
-    /// All entities of the registry.
-    pub(super) fn build(&self, registry: &Registry, names: &Names, makers: &Makers) -> Vec<Entity> {
-        let maker = Maker { shapes: self, registry, names, makers };
+    /// All entities of the registry, with the attributes that are `read`, or all of them.
+    pub(super) fn build(
+        &self,
+        registry: &Registry,
+        names: &Names,
+        makers: &Makers,
+        read: Option<&MemberNames>,
+    ) -> Vec<Entity> {
+        let maker = Maker { shapes: self, registry, names, makers, read };
         let mut entities = Vec::new();
         entities.extend(registry.agents.keys().filter_map(|id| maker.agent(id)));
         entities.extend(registry.users.keys().filter_map(|id| maker.user(id)));
@@ -135,6 +141,7 @@ struct Maker<'a> {
     registry: &'a Registry,
     names: &'a Names,
     makers: &'a Makers,
+    read: Option<&'a MemberNames>,
 }
 
 type Attributes = Vec<(&'static str, Value)>;
@@ -162,7 +169,7 @@ impl Maker<'_> {
             .map(|team| self.names.team(team))
             .collect();
         attributes.extend(teams.iter().map(|team| ("team", Value::from(team.clone()))));
-        Some(entity(self.names.agent(id), attributes, teams))
+        Some(self.entity(self.names.agent(id), attributes, teams))
     }
 
     fn user(&self, id: &str) -> Option<Entity> {
@@ -179,7 +186,7 @@ impl Maker<'_> {
             attributes.push(("manager", Value::from(self.names.user(&entry.manager))));
         }
         let teams = entry.teams.iter().map(|team| self.names.team(team)).collect();
-        Some(entity(self.names.user(id), attributes, teams))
+        Some(self.entity(self.names.user(id), attributes, teams))
     }
 
     fn team(&self, id: &str) -> Option<Entity> {
@@ -190,7 +197,7 @@ impl Maker<'_> {
             ("budget", self.free(&self.shapes.budgets, id)),
             ("attrs", self.free(&self.shapes.teams, id)),
         ];
-        Some(entity(self.names.team(id), attributes, Vec::new()))
+        Some(self.entity(self.names.team(id), attributes, Vec::new()))
     }
 
     fn tool(&self, id: &str) -> Option<Entity> {
@@ -210,7 +217,7 @@ impl Maker<'_> {
             attributes.push(("reads", Value::from(confidentiality(reads))));
         }
         let server = self.names.server(first_segment(id));
-        Some(entity(self.names.resource(ResourceKind::Tool, id), attributes, vec![server]))
+        Some(self.entity(self.names.resource(ResourceKind::Tool, id), attributes, vec![server]))
     }
 
     fn model(&self, id: &str) -> Option<Entity> {
@@ -223,7 +230,7 @@ impl Maker<'_> {
         ];
         attributes.extend(entry.prices.as_ref().map(|prices| ("prices", price_list(prices))));
         let server = self.names.server(provider);
-        Some(entity(self.names.resource(ResourceKind::Model, id), attributes, vec![server]))
+        Some(self.entity(self.names.resource(ResourceKind::Model, id), attributes, vec![server]))
     }
 
     fn server(&self, id: &str) -> Entity {
@@ -240,23 +247,23 @@ impl Maker<'_> {
             ("open", Value::from(entry.is_some_and(|entry| entry.open))),
             ("attrs", self.free(&self.shapes.servers, id)),
         ];
-        entity(self.names.server(id), attributes, Vec::new())
+        self.entity(self.names.server(id), attributes, Vec::new())
     }
 
     /// The free attributes of one entry, as far as they are typed.
     fn free(&self, attrs: &Attrs, id: &str) -> Value {
-        let Some(node) = attrs.node(id) else {
-            return Value::empty_record(None);
-        };
-        let everything = Reads::everything(Reader::Shadow);
-        Builder::new(self.makers).record(node, &attrs.record, everything.cursor())
+        attrs.value(id, self.makers)
     }
-}
 
-fn entity(uid: EntityUID, attributes: Attributes, parents: Vec<EntityUID>) -> Entity {
-    let attributes = attributes.into_iter().map(|(name, value)| (name.into(), value.into()));
-    let parents: HashSet<EntityUID> = parents.into_iter().collect();
-    Entity::new_with_attr_partial_value(uid, attributes, HashSet::new(), parents, BTreeMap::new())
+    /// An entity with those of its attributes that any policy names.
+    fn entity(&self, uid: EntityUID, attributes: Attributes, parents: Vec<EntityUID>) -> Entity {
+        let read = attributes
+            .into_iter()
+            .filter(|(name, _)| self.read.is_none_or(|read| read.contains(name)));
+        let read = read.map(|(name, value)| (name.into(), value.into()));
+        let parents: HashSet<EntityUID> = parents.into_iter().collect();
+        Entity::new_with_attr_partial_value(uid, read, HashSet::new(), parents, BTreeMap::new())
+    }
 }
 
 /// Texts as a set.

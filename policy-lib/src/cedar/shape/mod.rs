@@ -9,6 +9,7 @@
 //! - [`attrs`]: the type of free attributes, from their values.
 //! - [`entities`]: registry entries as entities.
 //! - [`context`]: the rest of `context`.
+//! - [`schema`]: schemas of some of the actions, without their text.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,9 +17,11 @@ use cedar_policy_core::ast::Entity;
 
 use crate::registry::Registry;
 
-use super::names::{ACTIONS, NAMESPACE, Names, REGISTRY_TYPES, TOOL_GROUP, action_row, type_of};
-use super::reads::Reads;
-use context::{COMMON_TYPE_NAMES, COMMON_TYPES, write_context};
+use super::names::{
+    ACTIONS, ActionRow, NAMESPACE, Names, REGISTRY_TYPES, TOOL_GROUP, action_row, type_of,
+};
+use super::reads::{MemberNames, Reads};
+use context::{ARGS, COMMON_TYPE_NAMES, COMMON_TYPES, PROVENANCE, write_context};
 use entities::EntityShapes;
 use tool::tool_args;
 use types::quoted;
@@ -27,11 +30,13 @@ mod attrs;
 mod context;
 mod entities;
 mod number;
+mod schema;
 mod tool;
 mod types;
 
 pub(super) use context::Parts;
 pub(super) use entities::server_ids;
+pub(super) use schema::Schemas;
 pub(super) use tool::ToolArgs;
 pub(super) use types::Makers;
 
@@ -106,21 +111,22 @@ impl Shape {
 
     /// One tool for each different type of what is read of the arguments: a policy
     /// that reads no more and names no tool is valid for all tools exactly if it is
-    /// valid for these.
-    pub(super) fn representatives(&self, reads: &Reads) -> BTreeSet<&str> {
+    /// valid for these. Beside them the text of all these types.
+    pub(super) fn representatives(&self, reads: &Reads) -> (BTreeSet<&str>, String) {
         let (args, provenance) =
             (reads.cursor().member("args"), reads.cursor().member("provenance"));
         let mut by_type = BTreeMap::new();
         for (id, tool) in &self.tools {
             let record = &tool.args.record;
-            let record: BTreeMap<_, _> =
-                record.iter().filter(|(name, _)| args.member(name).is_read()).collect();
+            let record = record.iter().filter(|(name, _)| args.member(name).is_read());
             let pointers = tool.pointers.iter();
-            let pointers: Vec<_> =
-                pointers.filter(|pointer| provenance.member(pointer).is_read()).collect();
-            by_type.entry((record, pointers)).or_insert(id.as_str());
+            let pointers = pointers.filter(|pointer| provenance.member(pointer).is_read());
+            let mut read = String::new();
+            write_context(record, pointers, &mut read);
+            by_type.entry(read).or_insert(id.as_str());
         }
-        by_type.into_values().collect()
+        let types = by_type.keys().map(String::as_str).collect::<Vec<_>>().join("\n");
+        (by_type.into_values().collect(), types)
     }
 
     /// The whole schema.
@@ -141,14 +147,8 @@ impl Shape {
 
     /// All entity types, and these actions with the groups they need.
     pub(super) fn schema_of(&self, actions: &BTreeSet<&str>) -> String {
-        let mut out = format!("namespace {NAMESPACE} {{\n");
-        out.push_str(COMMON_TYPES);
-        let nothing = ToolShape::default();
-        out.push_str("  type Plain = ");
-        write_context(&nothing.args.record, &nothing.pointers, &mut out);
-        out.push_str(";\n");
-        self.entities.declare(&mut out);
-        out.push_str(&format!("  action {};\n", quoted(TOOL_GROUP)));
+        let mut out = String::new();
+        self.open(&mut out);
         for action in actions {
             self.declare_action(action, &mut out);
         }
@@ -156,28 +156,53 @@ impl Shape {
         out
     }
 
-    fn declare_action(&self, name: &str, out: &mut String) {
-        let action = quoted(name);
+    /// Appends the namespace with all types and the group of the tools' actions, not closed.
+    fn open(&self, out: &mut String) {
+        out.push_str(&format!("namespace {NAMESPACE} {{\n"));
+        out.push_str(COMMON_TYPES);
+        let nothing = ToolShape::default();
+        out.push_str("  type Plain = ");
+        write_context(&nothing.args.record, &nothing.pointers, out);
+        out.push_str(";\n");
+        self.entities.declare(out);
+        out.push_str(&format!("  action {};\n", quoted(TOOL_GROUP)));
+    }
+
+    /// Appends the declaration of an action, if there is one of this name.
+    pub(super) fn declare_action(&self, name: &str, out: &mut String) {
         if let Some(tool) = self.tools.get(name) {
-            let group = quoted(TOOL_GROUP);
-            out.push_str(&format!("  action {action} in [{group}] appliesTo {{ principal: [Agent], resource: [Tool], context: "));
-            write_context(&tool.args.record, &tool.pointers, out);
-            out.push_str(" };\n");
+            declare_tool(name, tool, out);
         } else if let Some(row) = action_row(name) {
-            let resources: Vec<&str> = row.resources.iter().map(|kind| type_of(*kind)).collect();
-            let resources = resources.join(", ");
-            out.push_str(&format!("  action {action} appliesTo {{ principal: [Agent], resource: [{resources}], context: Plain }};\n"));
+            Self::declare_row(row, out);
         }
     }
 
-    /// All entities of the registry, without actions.
+    fn declare_row(row: &ActionRow, out: &mut String) {
+        let resources: Vec<&str> = row.resources.iter().map(|kind| type_of(*kind)).collect();
+        let (action, resources) = (quoted(row.name), resources.join(", "));
+        out.push_str(&format!("  action {action} appliesTo {{ principal: [Agent], resource: [{resources}], context: Plain }};\n"));
+    }
+
+    /// All entities of the registry, without actions, with the attributes that are `read`, or
+    /// all of them.
     pub(super) fn entities(
         &self,
         registry: &Registry,
         names: &Names,
         makers: &Makers,
+        read: Option<&MemberNames>,
     ) -> Vec<Entity> {
-        self.entities.build(registry, names, makers)
+        self.entities.build(registry, names, makers, read)
+    }
+
+    /// The same without what only checks and entities are made of.
+    pub(super) fn for_calls(self) -> Self {
+        let tools = self.tools.into_iter().map(|(id, mut tool)| {
+            tool.args.left_out = Vec::new();
+            tool.pointers.shrink_to_fit();
+            (id, tool)
+        });
+        Self { entities: EntityShapes::default(), tools: tools.collect() }
     }
 
     /// What the context of a call is built from; `tool` is its tool's id, if any.
@@ -194,6 +219,14 @@ impl Shape {
         let pointers = shape.map_or(&[][..], |shape| shape.pointers.as_slice());
         Parts { names, makers, reads, args: &args.record, pointers }
     }
+}
+
+/// Appends the declaration of a tool's action.
+fn declare_tool(name: &str, tool: &ToolShape, out: &mut String) {
+    let (action, group) = (quoted(name), quoted(TOOL_GROUP));
+    out.push_str(&format!("  action {action} in [{group}] appliesTo {{ principal: [Agent], resource: [Tool], context: "));
+    write_context(&tool.args.record, &tool.pointers, out);
+    out.push_str(" };\n");
 }
 
 /// Whether a bundle's own schema may not declare this type: it is the registry's,

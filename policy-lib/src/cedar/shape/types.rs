@@ -66,9 +66,12 @@ impl Type {
 }
 
 /// Appends a record type in Cedar's schema syntax.
-pub(super) fn write_record(record: &Record, out: &mut String) {
+pub(super) fn write_record<'a>(
+    record: impl IntoIterator<Item = (&'a String, &'a Field)>,
+    out: &mut String,
+) {
     out.push('{');
-    for (index, (name, field)) in record.iter().enumerate() {
+    for (index, (name, field)) in record.into_iter().enumerate() {
         let comma = if index == 0 { "" } else { ", " };
         let optional = if field.required { "" } else { "?" };
         // Writing to a string cannot fail.
@@ -123,37 +126,41 @@ fn make(constructor: &Name, text: String) -> Option<Value> {
 #[derive(Debug)]
 pub(super) struct Builder<'a> {
     makers: &'a Makers,
-    at: String,
+    /// The names of the members down to the one that is built.
+    at: Vec<&'a str>,
     /// Pointers of what a policy reads and what does not fit its type.
     pub(super) misfits: Vec<String>,
 }
 
 impl<'a> Builder<'a> {
     pub(super) fn new(makers: &'a Makers) -> Self {
-        Self { makers, at: String::new(), misfits: Vec::new() }
+        Self { makers, at: Vec::new(), misfits: Vec::new() }
     }
 
     /// The members of an object that fit and are read.
-    pub(super) fn record(&mut self, node: &Node, record: &Record, cursor: Cursor<'_>) -> Value {
+    pub(super) fn record(&mut self, node: &'a Node, record: &Record, cursor: Cursor<'_>) -> Value {
         let mut members = Vec::new();
-        let length = self.at.len();
         for member in node.members() {
             let below = cursor.member(&member.key);
             if !below.is_read() {
                 continue;
             }
-            self.at.push('/');
-            self.at.push_str(&escape_token(&member.key));
+            self.at.push(&member.key);
             if let Some(value) = self.member(&member.value, record.get(&*member.key), below) {
                 members.push((&*member.key, value));
             }
-            self.at.truncate(length);
+            self.at.pop();
         }
         Value::record(members, None)
     }
 
     /// A member's value, or nothing where it is `null` or does not fit.
-    fn member(&mut self, node: &Node, field: Option<&Field>, cursor: Cursor<'_>) -> Option<Value> {
+    fn member(
+        &mut self,
+        node: &'a Node,
+        field: Option<&Field>,
+        cursor: Cursor<'_>,
+    ) -> Option<Value> {
         let Some(field) = field else {
             self.misfit(cursor);
             return None;
@@ -195,7 +202,8 @@ impl<'a> Builder<'a> {
 
     fn misfit(&mut self, cursor: Cursor<'_>) {
         if cursor.is_read() {
-            self.misfits.push(self.at.clone());
+            let tokens = self.at.iter().map(|name| format!("/{}", escape_token(name)));
+            self.misfits.push(tokens.collect());
         }
     }
 }

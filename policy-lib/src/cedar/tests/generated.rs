@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use cedar_policy_core::ast::{EntityUIDEntry, Request, RequestSchema as _};
+use cedar_policy_core::ast::{EntityUIDEntry, Request, RequestSchema as _, SlotEnv};
 use cedar_policy_core::entities::{Entities, TCComputation};
+use cedar_policy_core::evaluator::Evaluator;
 use cedar_policy_core::extensions::Extensions;
 use cedar_policy_core::validator::{CoreSchema, ValidatorSchema};
 use lictor_proto::call::{Phase, ResourceKind};
@@ -51,7 +52,7 @@ fn conforms(registry: &Registry, call: &Call, facts: &Facts) -> Result<(), Strin
 fn entities_of_the_registry_have_the_types_of_the_schema() {
     let registry = registry();
     let (names, makers) = (Names::new().unwrap(), Makers::new().unwrap());
-    let entities = Shape::of(&registry).entities(&registry, &names, &makers);
+    let entities = Shape::of(&registry).entities(&registry, &names, &makers, None);
     assert_eq!(entities.len(), 3 + 2 + 2 + 4 + 2 + 6, "servers are also named by tools and models");
     let schema = schema(&registry);
     let checked = Entities::from_entities(
@@ -95,7 +96,7 @@ fn one_tool_of_each_type_stands_for_all() {
     let count = |condition: &str| {
         let mut reads = Reads::default();
         reads.add(&condition.parse().unwrap(), Reader::Live);
-        shape.representatives(&reads).len()
+        shape.representatives(&reads).0.len()
     };
     assert_eq!(count("context.phase == \"list\""), 1);
     // A required amount, an optional one, and none.
@@ -148,6 +149,67 @@ fn many_policies_for_many_tools_load() {
     let mut call = on("tools/call", ResourceKind::Tool, "many/59");
     call.context.args = lictor_proto::json::Open::parse(br#"{"url":"59"}"#).unwrap();
     assert_eq!(permits(&world.ask(&call)), ["p59"]);
+}
+
+/// Reads of `context`, whole and in parts, also of what is not there.
+const READS: [&str; 24] = [
+    "context.session.calls_here",
+    "context.session.spend_usd_micros > 3",
+    "context.session.called.contains(\"web/fetch\")",
+    "context.session.labels.integrity == \"trusted\"",
+    "context.session.labels",
+    "context.session has marks",
+    "context has session.labels.integrity",
+    "context.session",
+    "context.session == context.session",
+    "context.signals.rate.lessThan(decimal(\"2.0\"))",
+    "context.signals.loop + 1",
+    "context.signals has nothing",
+    "context.signals.nothing",
+    "context.request has source_ip",
+    "context.request.source_ip.isLoopback()",
+    "context.request.tenant like \"d*\"",
+    "context.request",
+    "context.usage.cost_usd_micros",
+    "context.usage == {}",
+    "context.time",
+    "context.args.amount.lessThan(decimal(\"500.0\"))",
+    "context.args.trip.city",
+    "context.provenance has \"/trip/city\" && context.provenance[\"/trip/city\"]",
+    "context",
+];
+
+/// What comes of reading each of these where the context has what `reads` names.
+fn values_read(reads: &Reads, of: &[&str]) -> Vec<Result<String, String>> {
+    let registry = registry();
+    let (names, makers, shape) =
+        (Names::new().unwrap(), Makers::new().unwrap(), Shape::of(&registry));
+    let mut call = with_args(r#"{"employee_id":"a","amount":127.5,"trip":{"city":"y"}}"#);
+    call.context.source_ip = "127.0.0.1".to_owned();
+    let mut facts = Facts::default();
+    facts.session.calls.insert("web/fetch".to_owned(), 2);
+    facts.session.marks.push("m".to_owned());
+    facts.provenance.insert("/trip/city".to_owned(), json!("user"));
+    facts.signals.rate = 1.5;
+    let no_args = ToolArgs::default();
+    let tool = call.resource.as_ref().map(|resource| resource.id.as_str());
+    let parts = shape.parts(tool, &names, &makers, reads, &no_args);
+    let query =
+        Query { call: &call, facts: &facts, registry: &registry, budget: Budget::default() };
+    let entry = |uid| EntityUIDEntry::known(uid, None);
+    let request = Request::new_unchecked(
+        entry(names.agent("a")),
+        entry(names.action("a")),
+        entry(names.server("s")),
+        Some(parts.concrete(&query, true).context),
+    );
+    let entities = Entities::new();
+    let evaluator = Evaluator::new(request, &entities, Extensions::all_available());
+    let value = |text: &&str| {
+        let value = evaluator.interpret(&text.parse().unwrap(), &SlotEnv::new());
+        value.map(|value| value.to_string()).map_err(|error| error.to_string())
+    };
+    of.iter().map(value).collect()
 }
 
 /// Odd names that still are JSON keys and ids.
@@ -222,6 +284,18 @@ proptest! {
             call.context.args = open;
         }
         prop_assert_eq!(conforms(&registry, &call, &Facts::default()), Ok(()));
+    }
+
+    /// Whoever reads a part of the context finds there what the whole context has.
+    #[test]
+    fn what_is_read_is_built(conditions in prop::sample::subsequence(&READS[..], 1..4)) {
+        let mut reads = Reads::default();
+        for condition in &conditions {
+            reads.add(&condition.parse().unwrap(), Reader::Live);
+        }
+        let everything = Reads::everything(Reader::Live);
+        let (some, all) = (values_read(&reads, &conditions), values_read(&everything, &conditions));
+        prop_assert_eq!(some, all);
     }
 
     /// No arguments and no phase make the engine fail in any way but by its errors.

@@ -4,9 +4,11 @@
 //! - [`deciding`]: what policies can say.
 //! - [`traps`]: each way in which Cedar, used carelessly, would fail open.
 //! - [`generated`]: the schema is what the values are, for any registry and call.
+//! - [`indexed`]: what is passed over and left out changes nothing.
 
 mod deciding;
 mod generated;
+mod indexed;
 mod loading;
 mod traps;
 
