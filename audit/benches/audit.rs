@@ -93,3 +93,21 @@ fn append_bounded(bencher: Bencher<'_, '_>, sensitive: usize) {
         .with_inputs(|| tempfile::tempdir().expect("a directory"))
         .bench_values(|dir| fill(&open(dir.path()), 50_000, 1024, Durability::Bounded, sensitive));
 }
+
+/// Records for which nobody waits, as long as the disk keeps up.
+#[divan::bench(args = [0, 3], sample_count = 3)]
+fn record_bounded(bencher: Bencher<'_, '_>, sensitive: usize) {
+    let entry = decision(sensitive);
+    bencher
+        .counter(ItemsCount::new(50_000usize))
+        .with_inputs(|| tempfile::tempdir().expect("a directory"))
+        .bench_values(|dir| {
+            let log = open(dir.path());
+            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+            runtime.block_on(async {
+                for _ in 0..50_000 {
+                    log.record(&entry, Durability::Bounded).await.expect("a record");
+                }
+            });
+        });
+}

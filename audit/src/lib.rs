@@ -8,7 +8,7 @@
 //! # Layout
 //!
 //! Formats, pure functions over bytes:
-//! - [`record`]: kinds, entries, the text of a line
+//! - [`record`]: kinds, entries, the text of a line; [`typed`]: entries of a program's own types
 //! - [`chain`]: leaf hashes and the fixed head of a line
 //! - [`merkle`]: RFC 6962 roots and proofs
 //! - [`note`]: C2SP signed notes, also used for signed reports ([`report`])
@@ -36,6 +36,7 @@ pub mod report;
 pub mod side;
 pub mod stream;
 pub mod tail;
+pub mod typed;
 pub mod verify;
 pub mod writer;
 
@@ -43,6 +44,7 @@ mod disk;
 mod entropy;
 mod lines;
 
-pub use record::{Entry, EntryError, Kind};
+pub use record::{Entry, EntryError, Kind, Recordable};
+pub use typed::Typed;
 pub use verify::{Fault, FaultKind, LogReport, Report, VerifyOptions, verify, verify_bytes};
 pub use writer::{AppendError, AuditLog, Durability, Erasure, OpenError, Options, Receipt, Status};

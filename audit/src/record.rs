@@ -8,7 +8,7 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
 
 use crate::entropy::Entropy;
-use crate::side::{SealedField, SideKey};
+use crate::side::SideKey;
 
 /// Longest line, in bytes without its newline.
 pub const MAX_LINE_BYTES: usize = 1024 * 1024;
@@ -175,38 +175,114 @@ impl Prepared {
     }
 }
 
+/// Something that can be recorded: an [`Entry`], or a [`Typed`](crate::Typed) one.
+pub trait Recordable: sealed::Parts {}
+
+pub(crate) mod sealed {
+    use super::{EntryError, Kind};
+
+    /// The parts of an entry, checked as far as they have to be.
+    #[derive(Debug)]
+    pub struct Checked<'a> {
+        pub(crate) kind: Kind,
+        pub(crate) ts_ms: i64,
+        /// The members of the body, without the braces around them.
+        pub(crate) members: &'a str,
+        /// Pointers, each once, and JSON texts.
+        pub(crate) values: Vec<(&'a str, &'a str)>,
+    }
+
+    /// What only this crate can make an entry of.
+    pub trait Parts {
+        /// Takes the entry apart.
+        ///
+        /// # Errors
+        /// [`EntryError`] if it cannot become a record.
+        fn parts(&self) -> Result<Checked<'_>, EntryError>;
+    }
+}
+
+impl Recordable for Entry {}
+
+impl sealed::Parts for Entry {
+    fn parts(&self) -> Result<sealed::Checked<'_>, EntryError> {
+        if self.kind.is_own() {
+            return Err(EntryError::OwnKind(self.kind));
+        }
+        let members = check_body(&self.body)?;
+        let values: Vec<_> = self.sensitive.iter().map(|(p, v)| (p.as_str(), v.as_str())).collect();
+        check_total(&values)?;
+        let mut seen = HashSet::with_capacity(values.len());
+        for (pointer, value) in &values {
+            if !valid_pointer(pointer) || !seen.insert(*pointer) {
+                return Err(EntryError::Pointer((*pointer).to_owned()));
+            }
+            check_value(pointer, value)?;
+        }
+        Ok(sealed::Checked { kind: self.kind, ts_ms: self.ts_ms, members, values })
+    }
+}
+
 /// Checks an entry and does all work on it that needs no place in the chain.
 ///
 /// `head_bytes` is what the writer will put before it.
 pub(crate) fn prepare(
-    entry: &Entry,
+    entry: &impl sealed::Parts,
     head_bytes: usize,
     key: &SideKey,
     entropy: &Entropy,
 ) -> Result<Prepared, EntryError> {
-    let members = check_body(&entry.body)?;
-    let fields = seal_all(&entry.sensitive, key, entropy)?;
-    let mut rest = Vec::with_capacity(members.len() + fields.len() * 128 + 64);
-    rest.extend_from_slice(format!("{},\"kind\":\"{}\"", entry.ts_ms, entry.kind).as_bytes());
+    let sealed::Checked { kind, ts_ms, members, values } = entry.parts()?;
+    let mut rest = Vec::with_capacity(members.len() + values.len() * 128 + 64);
+    rest.extend_from_slice(format!("{ts_ms},\"kind\":\"{kind}\"").as_bytes());
     if !members.is_empty() {
         rest.push(b',');
-        rest.extend(members.bytes().filter(|b| *b >= b' '));
+        if members.bytes().any(|b| b < b' ') {
+            rest.extend(members.bytes().filter(|b| *b >= b' '));
+        } else {
+            rest.extend_from_slice(members.as_bytes());
+        }
     }
-    if !fields.is_empty() {
-        rest.extend_from_slice(b",\"commits\":");
-        let commits = fields.iter().map(|f| (f.pointer, f.commit.as_str()));
-        rest.extend_from_slice(object(commits).as_bytes());
-    }
+    let side = match values.is_empty() {
+        true => None,
+        false => Some(seal_all(&values, &mut rest, key, entropy)?),
+    };
     rest.push(b'}');
     let line_bytes = head_bytes + rest.len();
     if line_bytes > MAX_LINE_BYTES {
         return Err(EntryError::TooLong(line_bytes));
     }
-    let side = (!fields.is_empty()).then(|| {
-        let sealed = object(fields.iter().map(|f| (f.pointer, f.sealed.as_str())));
-        format!("\"key\":\"{}\",\"fields\":{sealed}}}", key.id()).into_bytes()
-    });
     Ok(Prepared { rest, side })
+}
+
+/// Adds the commitments to the line, and gives the side line from `"key"` on.
+fn seal_all(
+    values: &[(&str, &str)],
+    line: &mut Vec<u8>,
+    key: &SideKey,
+    entropy: &Entropy,
+) -> Result<Vec<u8>, EntryError> {
+    let bytes: usize = values.iter().map(|(pointer, value)| pointer.len() + value.len() + 64).sum();
+    let mut side = Vec::with_capacity(bytes / 3 * 4 + 64);
+    side.extend_from_slice(format!("\"key\":\"{}\",\"fields\":{{", key.id()).as_bytes());
+    line.extend_from_slice(b",\"commits\":{");
+    let mut sealing = key.sealing(entropy);
+    for (index, (pointer, value)) in values.iter().enumerate() {
+        let name = serde_json::Value::from(*pointer).to_string();
+        for out in [&mut *line, &mut side] {
+            if index > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b":\"");
+        }
+        sealing.seal(pointer, value, line, &mut side).ok_or(EntryError::NoEntropy)?;
+        line.push(b'"');
+        side.push(b'"');
+    }
+    line.push(b'}');
+    side.extend_from_slice(b"}}");
+    Ok(side)
 }
 
 /// A record of the log itself, from the digits of `ts_ms` on. `body` is a JSON object on one line,
@@ -216,36 +292,34 @@ pub(crate) fn own_rest(kind: Kind, ts_ms: i64, body: &str) -> Vec<u8> {
     format!("{ts_ms},\"kind\":\"{kind}\",{members}").into_bytes()
 }
 
-/// A JSON object of strings, in the order given.
-fn object<'a>(members: impl Iterator<Item = (&'a str, &'a str)>) -> String {
-    let text = |s: &str| serde_json::Value::from(s).to_string();
-    let members: Vec<_> = members.map(|(k, v)| format!("{}:{}", text(k), text(v))).collect();
-    format!("{{{}}}", members.join(","))
-}
-
-fn seal_all<'a>(
-    sensitive: &'a [(String, String)],
-    key: &SideKey,
-    entropy: &Entropy,
-) -> Result<Vec<SealedField<'a>>, EntryError> {
-    let total = sensitive.iter().map(|(p, v)| p.len() + v.len()).sum();
+/// Checks how much the sensitive values are together.
+pub(crate) fn check_total(values: &[(&str, &str)]) -> Result<(), EntryError> {
+    let total = values.iter().map(|(pointer, value)| pointer.len() + value.len()).sum();
     if total > MAX_SENSITIVE_BYTES {
         return Err(EntryError::TooSensitive(total));
     }
-    let mut seen = HashSet::new();
-    sensitive
-        .iter()
-        .map(|(pointer, value)| {
-            if !valid_pointer(pointer) || !seen.insert(pointer) {
-                return Err(EntryError::Pointer(pointer.clone()));
-            }
-            serde_json::from_str::<Skim>(value).map_err(|error| EntryError::Value {
-                pointer: pointer.clone(),
-                cause: error.to_string(),
-            })?;
-            key.seal(pointer, value, entropy).ok_or(EntryError::NoEntropy)
-        })
-        .collect()
+    Ok(())
+}
+
+/// Checks that the pointer of the value at `index` is one, and that of no value before it.
+pub(crate) fn check_pointer(values: &[(&str, &str)], index: usize) -> Result<(), EntryError> {
+    let mut before = values.iter().take(index);
+    match values.get(index) {
+        Some((pointer, _))
+            if !valid_pointer(pointer) || before.any(|(other, _)| other == pointer) =>
+        {
+            Err(EntryError::Pointer((*pointer).to_owned()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks that a sensitive value is JSON that any reader can read back.
+pub(crate) fn check_value(pointer: &str, value: &str) -> Result<(), EntryError> {
+    serde_json::from_str::<Skim>(value).map(drop).map_err(|error| EntryError::Value {
+        pointer: pointer.to_owned(),
+        cause: error.to_string(),
+    })
 }
 
 /// RFC 6901: `/` before every token, `~` only in `~0` and `~1`.
@@ -254,7 +328,7 @@ fn valid_pointer(pointer: &str) -> bool {
 }
 
 /// Checks that the body is one object that any reader can read back, and gives its members.
-fn check_body(body: &str) -> Result<&str, EntryError> {
+pub(crate) fn check_body(body: &str) -> Result<&str, EntryError> {
     let Members = serde_json::from_str(body).map_err(|e| EntryError::Body(e.to_string()))?;
     let inner = body.trim().strip_prefix('{').and_then(|b| b.strip_suffix('}'));
     Ok(inner.unwrap_or_default().trim())

@@ -10,13 +10,16 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, Tag, UnboundKey};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use chacha20::cipher::consts::U10;
+use chacha20poly1305::XChaCha20Poly1305;
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
-use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hmac::{Hmac, Mac as _};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use crate::chain::{HASH_HEX_BYTES, Hash, hex_bytes};
 use crate::disk;
 use crate::entropy::Entropy;
 use crate::lines::Lines;
@@ -25,6 +28,8 @@ use crate::lines::Lines;
 const BLIND_BYTES: usize = 16;
 /// Length of a nonce, in bytes; long enough to be drawn at random for every field.
 const NONCE_BYTES: usize = 24;
+/// Length of what authenticates a sealed value, in bytes.
+const TAG_BYTES: usize = 16;
 /// What a commitment begins with.
 const COMMIT_PREFIX: &str = "hmac-sha256:";
 
@@ -41,12 +46,12 @@ impl std::fmt::Debug for SideKey {
     }
 }
 
-/// A value sealed and committed to.
-#[derive(Debug)]
-pub(crate) struct SealedField<'a> {
-    pub(crate) pointer: &'a str,
-    pub(crate) commit: String,
-    pub(crate) sealed: String,
+/// Seals the values of one record, one after another, in one buffer.
+pub(crate) struct Sealing<'a> {
+    key: &'a SideKey,
+    entropy: &'a Entropy,
+    /// What is sealed; a value stands in it only until it is encrypted where it stands.
+    buffer: Vec<u8>,
 }
 
 /// A line of a side store.
@@ -109,27 +114,22 @@ impl SideKey {
         XChaCha20Poly1305::new(self.bytes.as_slice().into())
     }
 
-    /// Commits to a value and seals it; `None` if there are no random bytes to do it with.
-    pub(crate) fn seal<'a>(
-        &self,
-        pointer: &'a str,
-        value: &str,
-        entropy: &Entropy,
-    ) -> Option<SealedField<'a>> {
-        let mut random = [0u8; BLIND_BYTES + NONCE_BYTES];
-        if !entropy(&mut random) {
-            return None;
-        }
-        let (blind, nonce) = random.split_first_chunk::<BLIND_BYTES>()?;
-        let nonce: &[u8; NONCE_BYTES] = nonce.try_into().ok()?;
-        let commit = commitment(blind, pointer, value.as_bytes())?;
-        let mut plain = Zeroizing::new(blind.to_vec());
-        plain.extend_from_slice(value.as_bytes());
-        let bound = bound_to(pointer, &commit);
-        let payload = Payload { msg: &plain, aad: &bound };
-        let mut sealed = nonce.to_vec();
-        sealed.extend(self.cipher().encrypt(XNonce::from_slice(nonce), payload).ok()?);
-        Some(SealedField { pointer, commit, sealed: STANDARD.encode(sealed) })
+    /// Begins to seal the values of a record.
+    pub(crate) fn sealing<'a>(&'a self, entropy: &'a Entropy) -> Sealing<'a> {
+        Sealing { key: self, entropy, buffer: Vec::new() }
+    }
+
+    /// XChaCha20-Poly1305 where `plain` stands: ChaCha20-Poly1305 with the key that HChaCha20 makes
+    /// of ours and the first part of the nonce.
+    fn encrypt(&self, nonce: &[u8; NONCE_BYTES], bound: &[u8], plain: &mut [u8]) -> Option<Tag> {
+        let (first, last) = nonce.split_first_chunk::<16>()?;
+        let key = chacha20::hchacha::<U10>(self.bytes.as_slice().into(), first.into());
+        let key: Zeroizing<[u8; 32]> = Zeroizing::new(key.into());
+        let mut short = [0; 12];
+        short.get_mut(4..)?.copy_from_slice(last);
+        let key = LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, key.as_slice()).ok()?);
+        let nonce = Nonce::assume_unique_for_key(short);
+        key.seal_in_place_separate_tag(nonce, Aad::from(bound), plain).ok()
     }
 
     /// Opens a sealed value and checks it against the commitment in the line; `None` if it is not
@@ -147,6 +147,41 @@ impl SideKey {
     }
 }
 
+impl Sealing<'_> {
+    /// Commits to a value and seals it: the text of the commitment goes to the end of `line`, that
+    /// of what is sealed to the end of `side`, neither in quotes. `None` if there are no random
+    /// bytes to do it with.
+    pub(crate) fn seal(
+        &mut self,
+        pointer: &str,
+        value: &str,
+        line: &mut Vec<u8>,
+        side: &mut Vec<u8>,
+    ) -> Option<()> {
+        let mut random = [0u8; BLIND_BYTES + NONCE_BYTES];
+        if !(self.entropy)(&mut random) {
+            return None;
+        }
+        let (blind, nonce) = random.split_first_chunk::<BLIND_BYTES>()?;
+        let nonce: &[u8; NONCE_BYTES] = nonce.try_into().ok()?;
+        let commit = commitment(blind, pointer, value.as_bytes())?;
+        self.buffer.clear();
+        self.buffer.reserve(NONCE_BYTES + BLIND_BYTES + value.len() + TAG_BYTES);
+        self.buffer.extend_from_slice(nonce);
+        self.buffer.extend_from_slice(blind);
+        self.buffer.extend_from_slice(value.as_bytes());
+        let plain = self.buffer.get_mut(NONCE_BYTES..)?;
+        let bound = bound_to(pointer, &commit);
+        let tag = self.key.encrypt(nonce, &bound, plain)?;
+        self.buffer.extend_from_slice(tag.as_ref());
+        line.extend_from_slice(commit.as_bytes());
+        let start = side.len();
+        side.resize(start + base64::encoded_len(self.buffer.len(), true)?, 0);
+        STANDARD.encode_slice(&self.buffer, side.get_mut(start..)?).ok()?;
+        Some(())
+    }
+}
+
 fn bound_to(pointer: &str, commit: &str) -> Vec<u8> {
     [pointer.as_bytes(), &[0], commit.as_bytes()].concat()
 }
@@ -156,7 +191,11 @@ fn commitment(blind: &[u8; BLIND_BYTES], pointer: &str, value: &[u8]) -> Option<
     mac.update(pointer.as_bytes());
     mac.update(&[0]);
     mac.update(value);
-    Some(format!("{COMMIT_PREFIX}{}", hex::encode(mac.finalize().into_bytes())))
+    let mut commit = String::with_capacity(COMMIT_PREFIX.len() + HASH_HEX_BYTES);
+    commit.push_str(COMMIT_PREFIX);
+    let digest: Hash = mac.finalize().into_bytes().into();
+    commit.push_str(std::str::from_utf8(&hex_bytes(&digest)).ok()?);
+    Some(commit)
 }
 
 /// Appends the side line of a record; `rest` begins with `"key"`.
@@ -203,16 +242,59 @@ pub fn erase(path: &Path, mut gone: impl FnMut(u64, &str) -> bool) -> io::Result
 
 #[cfg(test)]
 mod tests {
+    use chacha20poly1305::XNonce;
+
     use super::*;
     use crate::entropy::system;
+
+    struct Sealed {
+        commit: String,
+        sealed: String,
+    }
+
+    fn seal(key: &SideKey, pointer: &str, value: &str) -> Option<Sealed> {
+        let (mut line, mut side) = (Vec::new(), Vec::new());
+        key.sealing(&system()).seal(pointer, value, &mut line, &mut side)?;
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Some(Sealed { commit: text(line), sealed: text(side) })
+    }
+
+    /// Sealing as the format says it, step by step.
+    fn plainly(key: &SideKey, random: &[u8; 40], pointer: &str, value: &str) -> (String, String) {
+        let (blind, nonce) = random.split_first_chunk::<16>().unwrap();
+        let commit = commitment(blind, pointer, value.as_bytes()).unwrap();
+        let (msg, aad) = ([blind, value.as_bytes()].concat(), bound_to(pointer, &commit));
+        let payload = Payload { msg: &msg, aad: &aad };
+        let sealed = key.cipher().encrypt(XNonce::from_slice(nonce), payload).unwrap();
+        (commit, STANDARD.encode([nonce, sealed.as_slice()].concat()))
+    }
+
+    #[test]
+    fn sealing_one_after_another_is_what_sealing_each_alone_is() {
+        let key = SideKey::from_bytes([3; 32]);
+        let random: [u8; 40] = std::array::from_fn(|n| n as u8);
+        let entropy: Entropy = std::sync::Arc::new(move |out| {
+            out.copy_from_slice(&random);
+            true
+        });
+        let mut sealing = key.sealing(&entropy);
+        for length in [0, 1, 2, 3, 15, 16, 17, 63, 64, 65, 255, 1_000, 5, 100_000] {
+            let value = "é".repeat(length);
+            let (mut line, mut side) = (b"before".to_vec(), b"before".to_vec());
+            sealing.seal("/a~1b", &value, &mut line, &mut side).unwrap();
+            let (commit, sealed) = plainly(&key, &random, "/a~1b", &value);
+            assert_eq!(String::from_utf8(line).unwrap(), format!("before{commit}"));
+            assert_eq!(String::from_utf8(side).unwrap(), format!("before{sealed}"));
+        }
+    }
 
     #[test]
     fn a_value_opens_only_where_it_was_committed_to() {
         let key = SideKey::from_bytes([1; 32]);
-        let field = key.seal("/a", "\"x\"", &system()).unwrap();
+        let field = seal(&key, "/a", "\"x\"").unwrap();
         assert_eq!(key.open("/a", &field.sealed, &field.commit).unwrap(), "\"x\"");
         assert!(key.open("/b", &field.sealed, &field.commit).is_none());
-        let other = key.seal("/a", "\"x\"", &system()).unwrap();
+        let other = seal(&key, "/a", "\"x\"").unwrap();
         assert_ne!(field.commit, other.commit, "fresh blinding for every field");
         assert!(key.open("/a", &field.sealed, &other.commit).is_none());
         assert!(SideKey::from_bytes([2; 32]).open("/a", &field.sealed, &field.commit).is_none());
@@ -229,7 +311,8 @@ mod tests {
     #[test]
     fn no_random_bytes_means_no_commitment() {
         let none: Entropy = std::sync::Arc::new(|_| false);
-        assert!(SideKey::from_bytes([1; 32]).seal("/a", "1", &none).is_none());
+        let key = SideKey::from_bytes([1; 32]);
+        assert!(key.sealing(&none).seal("/a", "1", &mut Vec::new(), &mut Vec::new()).is_none());
     }
 
     #[test]

@@ -379,15 +379,13 @@ impl Call {
     /// Lictor JSON, every declared member present.
     #[must_use]
     pub fn to_json(&self) -> String {
-        // All maps have string keys, so serialisation cannot fail; an empty text
-        // would be refused by every reader.
-        serde_json::to_string(self).unwrap_or_default()
+        crate::written::call(self)
     }
 
     /// `sha256:…` of the arguments alone.
     #[must_use]
     pub fn args_digest(&self) -> String {
-        json::digest(ARGS_DOMAIN, self.context.args.node())
+        json::digest_bytes(ARGS_DOMAIN, self.context.args.canonical().as_bytes())
     }
 
     /// `sha256:…` of the call without `trace_id`: the same question has the same

@@ -17,7 +17,7 @@ pub fn of_call(call: &Call) -> String {
     out.push_str(",\"content\":");
     list(&mut out, &call.content, content);
     out.push_str(",\"context\":{\"args\":");
-    out.push_str(&call.context.args.node().canonical());
+    out.push_str(call.context.args.canonical());
     member(&mut out, "protocol", &call.context.protocol);
     member(&mut out, "source_ip", &call.context.source_ip);
     out.push_str("},\"credential\":");
@@ -62,21 +62,25 @@ pub fn of_call(call: &Call) -> String {
     out
 }
 
-fn member(out: &mut String, name: &str, value: &str) {
+pub(crate) fn member(out: &mut String, name: &str, value: &str) {
     out.push_str(",\"");
     out.push_str(name);
     out.push_str("\":");
     quote(out, value);
 }
 
-fn optional<T>(out: &mut String, value: Option<&T>, write: impl FnOnce(&mut String, &T)) {
+pub(crate) fn optional<T>(
+    out: &mut String,
+    value: Option<&T>,
+    write: impl FnOnce(&mut String, &T),
+) {
     match value {
         Some(value) => write(out, value),
         None => out.push_str("null"),
     }
 }
 
-fn list<T>(out: &mut String, items: &[T], write: impl Fn(&mut String, &T)) {
+pub(crate) fn list<T>(out: &mut String, items: &[T], write: impl Fn(&mut String, &T)) {
     out.push('[');
     for (index, item) in items.iter().enumerate() {
         if index > 0 {
@@ -89,7 +93,7 @@ fn list<T>(out: &mut String, items: &[T], write: impl Fn(&mut String, &T)) {
 
 fn party(out: &mut String, party: &Party) {
     out.push_str("{\"claims\":");
-    out.push_str(&party.claims.node().canonical());
+    out.push_str(party.claims.canonical());
     member(out, "id", &party.id);
     member(out, "type", &party.kind);
     out.push('}');

@@ -314,6 +314,17 @@ pub enum Integrity {
     Untrusted,
 }
 
+impl Integrity {
+    /// The name in Lictor JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trusted => "trusted",
+            Self::Untrusted => "untrusted",
+        }
+    }
+}
+
 /// The most confidential thing that was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Default)]
 #[serde(rename_all = "lowercase")]
@@ -325,6 +336,18 @@ pub enum Confidentiality {
     Internal,
     /// Of few.
     Secret,
+}
+
+impl Confidentiality {
+    /// The name in Lictor JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Internal => "internal",
+            Self::Secret => "secret",
+        }
+    }
 }
 
 /// Which bundle decided.
@@ -377,6 +400,6 @@ impl Decision {
     /// Lictor JSON, every declared member present.
     #[must_use]
     pub fn to_json(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default()
+        crate::written::decision(self)
     }
 }

@@ -6,12 +6,13 @@
 //!   text, its canonical form and digests. The only JSON reader for bodies.
 //! - [`call`], [`facts`], [`decision`]: *Lictor JSON*, the one shape for policy
 //!   input, test case, REST and audit.
-//! - [`canonical`]: a call's text for its digest.
+//! - [`canonical`]: a call's text for its digest; `written`: Lictor JSON of calls and decisions.
 //! - [`decide`]: the [`decide::Decide`] trait, implemented by the PDP in process
 //!   and by the enforcement points' client over gRPC.
 //! - [`pb`]: generated protobuf code. [`wire`] is the only converter between it
 //!   and the domain types.
 //! - [`revocation`]: what was revoked, and whether a call has part in it.
+//! - [`stream`]: what both sides of a `DecideStream` hold to.
 //! - [`tool`]: a server's definition of a tool: its pin, what changed in it.
 //! - [`reason`]: the ids of every refusal that Lictor itself makes.
 
@@ -23,8 +24,10 @@ pub mod facts;
 pub mod json;
 pub mod reason;
 pub mod revocation;
+pub mod stream;
 pub mod tool;
 pub mod wire;
+mod written;
 
 /// Generated protobuf messages, clients and servers of `lictor.v1`.
 #[expect(

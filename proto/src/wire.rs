@@ -3,21 +3,25 @@
 //! Closed sets are checked here: a name or number that the domain types do not
 //! know is refused, never read as a default.
 
+mod answer;
 mod approval;
+mod name;
 mod quota;
 mod revocation;
 
+pub use answer::{
+    answer_from_pb, answer_into_pb, answer_to_pb, error_to_pb, settle_from_pb, settle_to_pb,
+};
 pub use approval::approval_record_to_json;
+use name::{closed, name_of};
 pub use revocation::{
     revocation_from_pb, revocation_to_pb, revocations_from_pb, revocations_to_pb,
 };
-use serde::de::DeserializeOwned;
 
 use crate::call::{
     Action, Call, Content, Context, Credential, DEFAULT_TENANT, Origin, Party, Phase, Question,
     Resource, SessionRef, Usage,
 };
-use crate::decide::{Answer, DecideError, Detail, Hints, Outcome, Settle};
 use crate::decision::{
     Approval, BundleRef, Decision, Effect, Finding, Labels, LimitState, Obligation, Reason,
 };
@@ -40,13 +44,6 @@ fn invalid(message: String) -> WireError {
     WireError { id: reason::CALL_INVALID, message }
 }
 
-/// Reads a name of a closed set through its serde names, so that wire and JSON
-/// can never differ.
-fn closed<T: DeserializeOwned>(field: &str, name: &str) -> Result<T> {
-    let value = serde_json::Value::String(name.to_owned());
-    serde_json::from_value(value).map_err(|_| invalid(format!("`{name}` is not a known {field}")))
-}
-
 fn open(field: &str, bytes: &[u8]) -> Result<Open> {
     if bytes.is_empty() {
         return Ok(Open::default());
@@ -62,8 +59,8 @@ fn open(field: &str, bytes: &[u8]) -> Result<Open> {
     }
 }
 
-fn present(text: &str) -> Option<String> {
-    (!text.is_empty()).then(|| text.to_owned())
+fn present(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
 }
 
 // === call ===
@@ -82,7 +79,7 @@ pub fn call_from_pb(call: pb::Call) -> Result<Call> {
     let context = call.context.unwrap_or_default();
     Ok(Call {
         phase: phase_from_pb(call.phase)?,
-        tenant: present(&call.tenant).unwrap_or_else(|| DEFAULT_TENANT.to_owned()),
+        tenant: present(call.tenant).unwrap_or_else(|| DEFAULT_TENANT.to_owned()),
         questions: questions_from_pb(&call.questions)?,
         subject: call.subject.map(party_from_pb).transpose()?,
         agent: call.agent.map(party_from_pb).transpose()?,
@@ -95,7 +92,7 @@ pub fn call_from_pb(call: pb::Call) -> Result<Call> {
                 Ok(Credential { kind, id: c.id, issuer: c.issuer })
             })
             .transpose()?,
-        request_call_id: present(&call.request_call_id),
+        request_call_id: present(call.request_call_id),
         executed: call.executed,
         resource: call
             .resource
@@ -108,7 +105,7 @@ pub fn call_from_pb(call: pb::Call) -> Result<Call> {
             protocol: context.protocol,
         },
         content: call.content.into_iter().map(content_from_pb).collect::<Result<_>>()?,
-        session: present(&call.session_handle).map(|handle| SessionRef { handle }),
+        session: present(call.session_handle).map(|handle| SessionRef { handle }),
         usage: call.usage.map(usage_from_pb).unwrap_or_default(),
         call_id: call.call_id,
     })
@@ -127,7 +124,7 @@ pub fn call_to_pb(call: &Call) -> pb::Call {
         delegation: call.delegation.iter().map(party_to_pb).collect(),
         action: call.action.name.clone(),
         credential: call.credential.as_ref().map(|c| pb::Credential {
-            kind: name_of(&c.kind),
+            kind: c.kind.as_str().to_owned(),
             id: c.id.clone(),
             issuer: c.issuer.clone(),
         }),
@@ -147,14 +144,6 @@ pub fn call_to_pb(call: &Call) -> pb::Call {
         session_handle: call.session.as_ref().map(|s| s.handle.clone()).unwrap_or_default(),
         usage: Some(usage_to_pb(call.usage)),
         facts: bytes::Bytes::new(),
-    }
-}
-
-fn name_of<T: serde::Serialize>(value: &T) -> String {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(name)) => name,
-        // An empty name is in no closed set, so the reader refuses it.
-        _ => String::new(),
     }
 }
 
@@ -257,27 +246,32 @@ fn question_to_pb(question: Question) -> pb::Question {
 /// Decision to protobuf.
 #[must_use]
 pub fn decision_to_pb(decision: &Decision) -> pb::Decision {
+    decision_into_pb(decision.clone())
+}
+
+/// Decision to protobuf, its texts with it.
+fn decision_into_pb(decision: Decision) -> pb::Decision {
     pb::Decision {
-        decision_id: decision.decision_id.clone(),
-        call_id: decision.call_id.clone(),
         effect: match decision.effect {
             Effect::Allow => pb::Effect::Allow,
             Effect::Deny => pb::Effect::Deny,
             Effect::Ask => pb::Effect::Ask,
         } as i32,
-        dry_run: decision.dry_run,
-        reasons: decision.reasons.iter().map(reason_to_pb).collect(),
-        obligations: decision.obligations.iter().map(obligation_to_pb).collect(),
-        findings: decision.findings.iter().map(finding_to_pb).collect(),
-        limits: decision.limits.iter().map(limit_to_pb).collect(),
-        executed: decision.executed,
-        approval: decision.approval.as_ref().map(approval_to_pb),
+        reasons: decision.reasons.into_iter().map(reason_into_pb).collect(),
+        obligations: decision.obligations.into_iter().map(obligation_into_pb).collect(),
+        findings: decision.findings.into_iter().map(finding_into_pb).collect(),
+        limits: decision.limits.into_iter().map(limit_into_pb).collect(),
+        approval: decision.approval.map(approval_into_pb),
         labels: Some(pb::Labels {
             integrity: name_of(&decision.labels.integrity),
             confidentiality: name_of(&decision.labels.confidentiality),
         }),
-        bundle: decision.bundle.as_ref().map(bundle_to_pb),
-        request_digest: decision.request_digest.clone(),
+        bundle: decision.bundle.map(bundle_into_pb),
+        decision_id: decision.decision_id,
+        call_id: decision.call_id,
+        dry_run: decision.dry_run,
+        executed: decision.executed,
+        request_digest: decision.request_digest,
     }
 }
 
@@ -315,12 +309,12 @@ pub fn decision_from_pb(decision: pb::Decision) -> Result<Decision> {
 /// Reason to protobuf.
 #[must_use]
 pub fn reason_to_pb(reason: &Reason) -> pb::Reason {
-    pb::Reason {
-        id: reason.id.clone(),
-        message: reason.message.clone(),
-        detail: reason.detail.clone(),
-        policy: reason.policy.clone(),
-    }
+    reason_into_pb(reason.clone())
+}
+
+fn reason_into_pb(reason: Reason) -> pb::Reason {
+    let Reason { id, message, detail, policy } = reason;
+    pb::Reason { id, message, detail, policy }
 }
 
 /// Protobuf to reason.
@@ -329,11 +323,11 @@ pub fn reason_from_pb(reason: pb::Reason) -> Reason {
     Reason { id: reason.id, message: reason.message, detail: reason.detail, policy: reason.policy }
 }
 
-fn obligation_to_pb(obligation: &Obligation) -> pb::Obligation {
+fn obligation_into_pb(obligation: Obligation) -> pb::Obligation {
     pb::Obligation {
-        id: obligation.id.clone(),
         r#type: obligation.kind.as_str().to_owned(),
         properties: open_to_pb(&obligation.properties),
+        id: obligation.id,
     }
 }
 
@@ -344,11 +338,11 @@ fn obligation_from_pb(obligation: pb::Obligation) -> Result<Obligation> {
     Ok(Obligation { id: obligation.id, kind, properties })
 }
 
-fn finding_to_pb(finding: &Finding) -> pb::Finding {
+fn finding_into_pb(finding: Finding) -> pb::Finding {
     pb::Finding {
-        detector: finding.detector.clone(),
-        category: finding.category.clone(),
         severity: finding.severity.as_str().to_owned(),
+        detector: finding.detector,
+        category: finding.category,
         score: finding.score,
         content: finding.content,
         start: finding.start,
@@ -368,14 +362,9 @@ fn finding_from_pb(finding: pb::Finding) -> Result<Finding> {
     })
 }
 
-fn limit_to_pb(limit: &LimitState) -> pb::LimitState {
-    pb::LimitState {
-        id: limit.id.clone(),
-        reserved: limit.reserved,
-        remaining: limit.remaining,
-        reset_at: limit.reset_at.clone(),
-        retry_after_ms: limit.retry_after_ms,
-    }
+fn limit_into_pb(limit: LimitState) -> pb::LimitState {
+    let LimitState { id, reserved, remaining, reset_at, retry_after_ms } = limit;
+    pb::LimitState { id, reserved, remaining, reset_at, retry_after_ms }
 }
 
 fn limit_from_pb(limit: pb::LimitState) -> LimitState {
@@ -399,12 +388,12 @@ fn labels_from_pb(labels: Option<pb::Labels>) -> Result<Labels> {
 /// Approval to protobuf.
 #[must_use]
 pub fn approval_to_pb(approval: &Approval) -> pb::Approval {
-    pb::Approval {
-        id: approval.id.clone(),
-        expires: approval.expires.clone(),
-        approvers: approval.approvers.clone(),
-        count: approval.count,
-    }
+    approval_into_pb(approval.clone())
+}
+
+fn approval_into_pb(approval: Approval) -> pb::Approval {
+    let Approval { id, expires, approvers, count } = approval;
+    pb::Approval { id, expires, approvers, count }
 }
 
 /// Protobuf to approval.
@@ -421,12 +410,12 @@ pub fn approval_from_pb(approval: pb::Approval) -> Approval {
 /// Bundle reference to protobuf.
 #[must_use]
 pub fn bundle_to_pb(bundle: &BundleRef) -> pb::BundleRef {
-    pb::BundleRef {
-        name: bundle.name.clone(),
-        revision: bundle.revision.clone(),
-        version: bundle.version,
-        digest: bundle.digest.clone(),
-    }
+    bundle_into_pb(bundle.clone())
+}
+
+fn bundle_into_pb(bundle: BundleRef) -> pb::BundleRef {
+    let BundleRef { name, revision, version, digest } = bundle;
+    pb::BundleRef { name, revision, version, digest }
 }
 
 fn bundle_from_pb(bundle: pb::BundleRef) -> BundleRef {
@@ -436,96 +425,4 @@ fn bundle_from_pb(bundle: pb::BundleRef) -> BundleRef {
         version: bundle.version,
         digest: bundle.digest,
     }
-}
-
-// === answers and settlements ===
-
-/// Answer to protobuf.
-#[must_use]
-pub fn answer_to_pb(answer: &Answer) -> pb::DecideResponse {
-    pb::DecideResponse {
-        call_id: answer.decision.call_id.clone(),
-        decision: Some(decision_to_pb(&answer.decision)),
-        hints: Some(pb::Hints {
-            effect: answer.hints.effect.as_str().to_owned(),
-            response_check: name_of(&answer.hints.response_check),
-            session_handle: answer.hints.session_handle.clone().unwrap_or_default(),
-            session_id: answer.hints.session_id.clone().unwrap_or_default(),
-            agents: answer.hints.agents.clone(),
-            quotas: answer.hints.quotas.iter().map(quota::to_pb).collect(),
-        }),
-        error: None,
-    }
-}
-
-/// An error in place of an answer.
-#[must_use]
-pub fn error_to_pb(call_id: &str, error: &DecideError) -> pb::DecideResponse {
-    pb::DecideResponse {
-        call_id: call_id.to_owned(),
-        decision: None,
-        hints: None,
-        error: Some(pb::Error { id: error.reason_id().to_owned(), message: error.to_string() }),
-    }
-}
-
-/// Protobuf to answer.
-///
-/// # Errors
-/// The error that the response carries, or a refusal where it is malformed.
-pub fn answer_from_pb(response: pb::DecideResponse) -> std::result::Result<Answer, DecideError> {
-    if let Some(error) = response.error {
-        return Err(DecideError::Refused { id: error.id, message: error.message });
-    }
-    let refused = |error: WireError| DecideError::Refused {
-        id: error.id.to_owned(),
-        message: format!("the decision point's answer is not usable: {}", error.message),
-    };
-    let decision = response.decision.ok_or_else(|| refused(invalid("no decision".to_owned())))?;
-    Ok(Answer {
-        decision: decision_from_pb(decision).map_err(refused)?,
-        hints: hints_from_pb(response.hints).map_err(refused)?,
-    })
-}
-
-fn hints_from_pb(hints: Option<pb::Hints>) -> Result<Hints> {
-    let Some(hints) = hints else { return Ok(Hints::default()) };
-    Ok(Hints {
-        effect: closed("effect", &hints.effect)?,
-        response_check: closed("response check", &hints.response_check)?,
-        session_handle: present(&hints.session_handle),
-        session_id: present(&hints.session_id),
-        agents: hints.agents,
-        quotas: hints.quotas.into_iter().map(quota::from_pb).collect::<Result<_>>()?,
-    })
-}
-
-/// Settlement to protobuf.
-#[must_use]
-pub fn settle_to_pb(settle: &Settle) -> pb::SettleRequest {
-    pb::SettleRequest {
-        call_id: settle.call_id.clone(),
-        outcome: settle.outcome.as_str().to_owned(),
-        usage: Some(usage_to_pb(settle.usage)),
-        cached_tokens: settle.detail.cached_tokens,
-        reasoning_tokens: settle.detail.reasoning_tokens,
-        result_digest: settle.detail.result_digest.clone(),
-    }
-}
-
-/// Protobuf to settlement.
-///
-/// # Errors
-/// [`WireError`] for an unknown outcome.
-pub fn settle_from_pb(settle: pb::SettleRequest) -> Result<Settle> {
-    Ok(Settle {
-        outcome: closed::<Outcome>("outcome", &settle.outcome)?,
-        usage: settle.usage.map(usage_from_pb).unwrap_or_default(),
-        detail: Detail {
-            cached_tokens: settle.cached_tokens,
-            reasoning_tokens: settle.reasoning_tokens,
-            result_digest: settle.result_digest,
-        },
-        call_id: settle.call_id,
-    })
 }

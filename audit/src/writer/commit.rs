@@ -8,7 +8,7 @@ use super::Shared;
 use super::epoch::Epoch;
 use super::options::{AppendError, Config, Durability, Erasure, OpenError, Receipt};
 use super::recover::{Ending, end_of, find_epochs};
-use super::thread::Append;
+use super::thread::{Append, Reply};
 use crate::chain::Hash;
 use crate::layout::{LogName, valid_epoch};
 use crate::record::Kind;
@@ -37,6 +37,12 @@ pub(super) struct Writer {
     checkpoint_at: u64,
     checkpoint_synced_at: u64,
     record_at: u64,
+    /// Records that were released and written, but not synced, and when the newest of them was
+    /// released.
+    released: u64,
+    released_at: u64,
+    /// Records that were released and that no epoch has, and of which none says so yet.
+    lost: u64,
 }
 
 enum State {
@@ -80,6 +86,9 @@ impl Writer {
             checkpoint_at: 0,
             checkpoint_synced_at: 0,
             record_at: 0,
+            released: 0,
+            released_at: 0,
+            lost: 0,
         };
         writer.publish();
         Ok(writer)
@@ -89,7 +98,7 @@ impl Writer {
     pub(super) fn commit(&mut self, batch: Vec<Append>, now: u64) {
         let bytes = batch.iter().map(|append| append.prepared.bytes()).sum();
         if let Err(error) = self.reopen(now) {
-            refuse(batch, &error);
+            self.refuse(batch, &error);
         } else {
             self.record(batch, now);
         }
@@ -100,33 +109,53 @@ impl Writer {
         let State::Open(epoch) = &mut self.state else {
             return;
         };
-        let mut waiting: Vec<(Append, Receipt)> = Vec::with_capacity(batch.len());
-        for append in batch {
-            let prepared = &append.prepared;
-            let receipt = epoch.stage(&prepared.rest, prepared.side.as_deref());
-            waiting.push((append, receipt));
+        let sync = batch.iter().any(|append| append.durability == Durability::Sync);
+        // Whom to answer and what; nobody needs to be told where nobody waits.
+        let mut receipts: Vec<Option<Receipt>> = Vec::with_capacity(batch.len());
+        for Append { prepared, reply, .. } in &batch {
+            epoch.stage(&prepared.rest, prepared.side.as_deref());
+            receipts.push((!reply.is_nobody()).then(|| epoch.receipt()));
         }
-        let sync = waiting.iter().any(|(append, _)| append.durability == Durability::Sync);
         if let Err(error) = epoch.write(sync) {
             let error = self.fail("writing", &error, now);
-            refuse(waiting.into_iter().map(|(append, _)| append), &error);
+            self.refuse(batch, &error);
             return;
         }
-        let (to_sync, done): (Vec<_>, Vec<_>) =
-            waiting.into_iter().partition(|(append, _)| append.durability == Durability::Sync);
+        let released = batch.iter().filter(|append| append.reply.is_nobody());
+        let (count, newest) = released.fold((0, self.released_at), |(count, newest), append| {
+            (count + 1, newest.max(append.at_ms))
+        });
+        (self.released, self.released_at) = (self.released + count, newest);
+        let (to_sync, done): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .zip(receipts)
+            .partition(|(append, _)| append.durability == Durability::Sync);
         // Counts come before answers: whoever has an answer finds it counted.
         self.shared.status().appended += done.len() as u64;
         answer(done);
+        let State::Open(epoch) = &mut self.state else {
+            return;
+        };
         if let Err(error) = if sync { epoch.sync() } else { Ok(()) } {
             let error = self.fail("syncing", &error, now);
-            refuse(to_sync.into_iter().map(|(append, _)| append), &error);
+            self.refuse(to_sync.into_iter().map(|(append, _)| append), &error);
             return;
         }
         self.record_at = now;
-        self.unsynced_since = (!sync).then(|| self.unsynced_since.unwrap_or(now));
+        if sync {
+            self.synced();
+        } else {
+            self.unsynced_since = self.unsynced_since.or(Some(now));
+        }
         self.shared.status().appended += to_sync.len() as u64;
         self.publish();
         answer(to_sync);
+    }
+
+    /// Everything that was written is on stable storage.
+    fn synced(&mut self) {
+        self.unsynced_since = None;
+        self.shared.released.settle(std::mem::take(&mut self.released), self.released_at);
     }
 
     /// Does what is due: sync, heartbeat, checkpoint, rotation; after a failure, the next attempt
@@ -147,8 +176,11 @@ impl Writer {
         let waited = self.unsynced_since.is_some_and(|since| now >= since + SYNC_AFTER_MS);
         if waited || epoch.unsynced() >= MAX_UNSYNCED_RECORDS {
             epoch.sync()?;
-            self.unsynced_since = None;
+            self.synced();
         }
+        let State::Open(epoch) = &mut self.state else {
+            return Ok(());
+        };
         if now >= self.record_at + HEARTBEAT_AFTER_MS {
             epoch.stage_own(&self.config, Kind::Heartbeat, "{\"silent\":true}");
             epoch.write(false)?;
@@ -179,7 +211,7 @@ impl Writer {
             self.checkpoint_synced_at = now;
         }
         self.checkpoint_at = now;
-        self.unsynced_since = None;
+        self.synced();
         self.publish();
         Ok(())
     }
@@ -200,7 +232,7 @@ impl Writer {
 
     fn enter(&mut self, epoch: Epoch, now: u64) {
         self.state = State::Open(Box::new(epoch));
-        self.unsynced_since = None;
+        self.synced();
         self.checkpoint_at = now;
         self.checkpoint_synced_at = now;
         self.record_at = now;
@@ -230,7 +262,9 @@ impl Writer {
         if let Err(error) = closed {
             return Err(self.fail("closing", &error, now));
         }
+        self.synced();
         self.publish();
+        self.shared.released.set_writable(false);
         let mut status = self.shared.status();
         status.writable = false;
         Ok(())
@@ -276,11 +310,38 @@ impl Writer {
                 ending: None,
             }));
         }
+        self.shared.released.set_writable(false);
+        // What was written and not synced may be on the disk or not.
+        let written = std::mem::take(&mut self.released);
+        self.lose(written);
         self.unsynced_since = None;
         let mut status = self.shared.status();
         status.writable = false;
         status.last_error = Some(cause.clone());
         AppendError::Unwritable(cause)
+    }
+
+    /// Released records that nobody can promise any more.
+    fn lose(&mut self, records: u64) {
+        self.lost += records;
+        self.shared.released.settle(records, self.released_at);
+        self.shared.status().lost += records;
+    }
+
+    /// Tells those who wait that their records are not there, and counts those for which nobody
+    /// waits.
+    fn refuse(&mut self, batch: impl IntoIterator<Item = Append>, error: &AppendError) {
+        let mut lost = 0;
+        for append in batch {
+            match append.reply {
+                Reply::Nobody => {
+                    lost += 1;
+                    self.released_at = self.released_at.max(append.at_ms);
+                }
+                reply => reply.send(Err(error.clone())),
+            }
+        }
+        self.lose(lost);
     }
 
     /// Opens a new epoch if the last one failed and it is time to try.
@@ -291,8 +352,9 @@ impl Writer {
         if now < failed.try_again_at {
             return Err(AppendError::Unwritable(failed.cause.clone()));
         }
-        match next_epoch(&self.config, failed) {
+        match next_epoch(&self.config, failed, self.lost) {
             Ok(epoch) => {
+                self.lost = 0;
                 self.enter(epoch, now);
                 Ok(())
             }
@@ -311,6 +373,7 @@ impl Writer {
         let State::Open(epoch) = &self.state else {
             return;
         };
+        self.shared.released.set_writable(true);
         let mut status = self.shared.status();
         status.writable = true;
         if status.epoch != epoch.name.epoch {
@@ -331,24 +394,27 @@ fn close_epoch(epoch: &mut Epoch, config: &Config, reason: &str) -> io::Result<(
     epoch.checkpoint(config, true)
 }
 
-fn next_epoch(config: &Config, failed: &mut Failed) -> io::Result<Epoch> {
+fn next_epoch(config: &Config, failed: &mut Failed, lost: u64) -> io::Result<Epoch> {
     let ending = match &failed.ending {
         Some(ending) => ending.clone(),
         None => end_of(&config.dir, &failed.name, Some(failed.durable))?,
     };
     let Ending { previous, recovery } = failed.ending.insert(ending).clone();
     let recoveries: Vec<String> = recovery.into_iter().collect();
-    Epoch::create(config, failed.incarnation + 1, Some(previous), &recoveries)
-}
-
-fn answer(done: Vec<(Append, Receipt)>) {
-    for (append, receipt) in done {
-        append.reply.send(Ok(receipt));
+    let mut epoch = Epoch::create(config, failed.incarnation + 1, Some(previous), &recoveries)?;
+    if lost > 0 {
+        let body = serde_json::json!({ "lost_records": lost, "cause": failed.cause });
+        epoch.stage_own(config, Kind::Gap, &body.to_string());
+        epoch.write(true)?;
+        epoch.sync()?;
     }
+    Ok(epoch)
 }
 
-fn refuse(batch: impl IntoIterator<Item = Append>, error: &AppendError) {
-    for append in batch {
-        append.reply.send(Err(error.clone()));
+fn answer(done: Vec<(Append, Option<Receipt>)>) {
+    for (append, receipt) in done {
+        if let Some(receipt) = receipt {
+            append.reply.send(Ok(receipt));
+        }
     }
 }

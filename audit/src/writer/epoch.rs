@@ -97,7 +97,7 @@ impl Epoch {
     }
 
     /// Gives a record its place; it is in no file yet.
-    pub(super) fn stage(&mut self, rest: &[u8], values: Option<&[u8]>) -> Receipt {
+    pub(super) fn stage(&mut self, rest: &[u8], values: Option<&[u8]>) {
         let seq = self.frontier.size();
         let start = self.lines.len();
         self.frame.write(&mut self.lines, seq, &self.leaf, rest);
@@ -108,6 +108,11 @@ impl Epoch {
         if let Some(values) = values {
             side::write_line(&mut self.values, &self.name.epoch, seq, values);
         }
+    }
+
+    /// Where the record is that was staged last.
+    pub(super) fn receipt(&self) -> Receipt {
+        let seq = self.records().saturating_sub(1);
         Receipt { seq, leaf: self.leaf, epoch: self.name.epoch.clone() }
     }
 

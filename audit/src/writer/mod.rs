@@ -9,6 +9,7 @@
 //! - `options`: what a log is opened with, and what can go wrong
 //! - `thread`: the queue and the clock of the one thread
 //! - `commit`: what the thread does with a batch, as a state machine without time or threads
+//! - `released`: how many records may be on their way for which nobody waits, and for how long
 //! - `epoch`: the open files of one epoch
 //! - `recover`: how the epoch before ended
 
@@ -16,6 +17,7 @@ mod commit;
 mod epoch;
 mod options;
 mod recover;
+mod released;
 mod thread;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,9 +34,11 @@ pub use options::{
 use crate::chain::Frame;
 use crate::entropy::Entropy;
 use crate::layout::EPOCH_HEX_BYTES;
-use crate::record::{Entry, Kind, prepare};
+use crate::record::{Entry, Kind, Recordable, prepare};
 use crate::side::SideKey;
 use options::Config;
+use released::{Clock, Released};
+pub use released::{MAX_RELEASED_MS, MAX_RELEASED_RECORDS};
 use thread::{Append, Job, Reply, reply_channel};
 
 /// Most entries that wait for the writer thread; one more is refused.
@@ -57,6 +61,7 @@ struct Inner {
     entropy: Entropy,
     head_bytes: usize,
     public_key: VerifyingKey,
+    clock: Clock,
 }
 
 /// What the writer thread tells the handles.
@@ -65,6 +70,7 @@ struct Shared {
     status: Mutex<Status>,
     checkpoint: Mutex<Option<String>>,
     queued_bytes: AtomicUsize,
+    released: Released,
 }
 
 impl Shared {
@@ -106,9 +112,11 @@ impl AuditLog {
         let head_bytes = Frame::new(&config.writer, &"0".repeat(EPOCH_HEX_BYTES)).head_bytes();
         let writer = commit::Writer::open(config, shared.clone())?;
         let (jobs, queue) = sync_channel(MAX_QUEUED_RECORDS);
+        let clock = Clock::start();
+        let own = clock.clone();
         let thread = std::thread::Builder::new()
             .name("audit".to_owned())
-            .spawn(move || thread::run(writer, &queue, lock))
+            .spawn(move || thread::run(writer, &queue, lock, &own))
             .map_err(OpenError::Thread)?;
         let inner = Inner {
             jobs: Some(jobs),
@@ -118,6 +126,7 @@ impl AuditLog {
             entropy,
             head_bytes,
             public_key,
+            clock,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -131,9 +140,40 @@ impl AuditLog {
         entry: Entry,
         durability: Durability,
     ) -> Result<Receipt, AppendError> {
+        self.append_and_wait(&entry, durability).await
+    }
+
+    async fn append_and_wait(
+        &self,
+        entry: &impl Recordable,
+        durability: Durability,
+    ) -> Result<Receipt, AppendError> {
         let (reply, answer) = tokio::sync::oneshot::channel();
-        self.enqueue(&entry, durability, Reply::Async(reply))?;
+        self.enqueue(entry, durability, 0, Reply::Async(reply))?;
         answer.await.unwrap_or(Err(AppendError::Closed))
+    }
+
+    /// Records an entry and returns once its caller may go on. That of a `bounded` one may as soon as
+    /// it is in the writer's queue, as long as no more than [`MAX_RELEASED_RECORDS`] are on their
+    /// way to stable storage and none of them for longer than [`MAX_RELEASED_MS`]; otherwise, as
+    /// with [`Self::append`], when it is in the file. What a failing file takes of these is counted
+    /// and said in the next epoch, and meanwhile nobody goes on.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub async fn record(
+        &self,
+        entry: &impl Recordable,
+        durability: Durability,
+    ) -> Result<(), AppendError> {
+        let now_ms = self.inner.clock.now_ms();
+        let released = &self.inner.shared.released;
+        if durability == Durability::Bounded && released.take(now_ms) {
+            return self
+                .enqueue(entry, durability, now_ms, Reply::Nobody)
+                .inspect_err(|_| released.give_back(1));
+        }
+        self.append_and_wait(entry, durability).await.map(drop)
     }
 
     /// [`Self::append`] for threads outside an async runtime.
@@ -146,8 +186,18 @@ impl AuditLog {
         durability: Durability,
     ) -> Result<Receipt, AppendError> {
         let (reply, answer) = reply_channel();
-        self.enqueue(&entry, durability, reply)?;
+        self.enqueue(&entry, durability, 0, reply)?;
         answer.recv().unwrap_or(Err(AppendError::Closed))
+    }
+
+    /// Returns once every entry that came before is in the file, or is known not to be.
+    ///
+    /// # Errors
+    /// [`AppendError`] if the log is closed, or too many entries wait.
+    pub async fn written(&self) -> Result<(), AppendError> {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        self.send(Job::Written { reply: Reply::Async(reply) })?;
+        answer.await.unwrap_or(Err(AppendError::Closed))
     }
 
     /// Erases values from the side store, after a `redaction` record that says so is durable.
@@ -205,29 +255,32 @@ impl AuditLog {
 
     fn enqueue(
         &self,
-        entry: &Entry,
+        entry: &impl Recordable,
         durability: Durability,
+        at_ms: u64,
         reply: Reply<Result<Receipt, AppendError>>,
     ) -> Result<(), AppendError> {
         let inner = &self.inner;
-        if entry.kind.is_own() {
-            return Err(crate::record::EntryError::OwnKind(entry.kind).into());
-        }
         let prepared = prepare(entry, inner.head_bytes, &inner.side_key, &inner.entropy)?;
         let bytes = prepared.bytes();
         if !inner.shared.reserve(bytes) {
             return Err(AppendError::Full);
         }
-        let append = Append { prepared, durability, reply };
+        let append = Append { prepared, durability, at_ms, reply };
         self.send(Job::Append(append)).inspect_err(|_| inner.shared.release(bytes))
     }
 
     fn send(&self, job: Job) -> Result<(), AppendError> {
         let jobs = self.inner.jobs.as_ref().ok_or(AppendError::Closed)?;
+        let urgent = job.is_urgent();
         jobs.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => AppendError::Full,
             TrySendError::Disconnected(_) => AppendError::Closed,
-        })
+        })?;
+        if let Some(thread) = self.inner.thread.as_ref().filter(|_| urgent) {
+            thread.thread().unpark();
+        }
+        Ok(())
     }
 }
 
@@ -248,6 +301,8 @@ impl Drop for Inner {
     }
 }
 
+#[cfg(test)]
+mod record_tests;
 #[cfg(test)]
 pub(crate) mod testkit;
 #[cfg(test)]

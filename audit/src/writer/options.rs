@@ -185,6 +185,8 @@ pub struct Status {
     pub signed: u64,
     /// Entries recorded since the log was opened, the log's own not counted.
     pub appended: u64,
+    /// Records that were released before they were written, and that a failing file then took.
+    pub lost: u64,
 }
 
 /// Why an entry was not recorded.

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::commit::Writer;
 use super::options::{AppendError, Config, Durability, OpenError, Options, Receipt};
-use super::thread::{Append, reply_channel};
+use super::thread::{Append, Reply, reply_channel};
 use super::{Shared, thread};
 use crate::disk::{self, AppendFile, OpenAppend};
 use crate::entropy::Entropy;
@@ -120,7 +120,14 @@ impl Kit {
         let (reply, answer) = reply_channel();
         let prepared = prepare(entry, 0, &self.side_key, &self.entropy).unwrap();
         assert!(self.shared.reserve(prepared.bytes()));
-        (thread::Append { prepared, durability, reply }, answer)
+        (thread::Append { prepared, durability, at_ms: 0, reply }, answer)
+    }
+
+    /// A record whose caller went on at `at_ms`.
+    pub(super) fn released(&self, entry: &Entry, at_ms: u64) -> Append {
+        assert!(self.shared.released.take(at_ms));
+        let (job, _) = self.job(entry, Durability::Bounded);
+        Append { at_ms, reply: Reply::Nobody, ..job }
     }
 
     pub(crate) fn append(

@@ -401,12 +401,13 @@ fn the_queue_is_bounded_in_records() {
         entropy: crate::entropy::system(),
         head_bytes: 0,
         public_key: key().verifying_key(),
+        clock: Clock::start(),
     };
     let log = AuditLog { inner: Arc::new(inner) };
     let entry = decision(1);
     let ask = || {
         let (reply, _) = reply_channel();
-        log.enqueue(&entry, Durability::Sync, reply)
+        log.enqueue(&entry, Durability::Sync, 0, reply)
     };
     for _ in 0..MAX_QUEUED_RECORDS {
         ask().unwrap();

@@ -25,6 +25,9 @@ pub use scan::{ScanError, ScanErrorKind, scan};
 
 use sha2::{Digest as _, Sha256};
 
+/// What every digest begins with.
+const ALGORITHM: &str = "sha256:";
+
 /// `sha256:<hex>` over `domain ‖ 0x00 ‖ canonical(node)`.
 #[must_use]
 pub fn digest(domain: &str, node: &Node) -> String {
@@ -34,7 +37,7 @@ pub fn digest(domain: &str, node: &Node) -> String {
 /// `sha256:<hex>` over a text alone, as other implementations compute it.
 #[must_use]
 pub fn digest_text(text: &str) -> String {
-    format!("sha256:{}", hex::encode(Sha256::digest(text.as_bytes())))
+    named(&Sha256::digest(text.as_bytes()))
 }
 
 /// `sha256:<hex>` over `domain ‖ 0x00 ‖ bytes`.
@@ -44,5 +47,17 @@ pub fn digest_bytes(domain: &str, bytes: &[u8]) -> String {
     hash.update(domain.as_bytes());
     hash.update([0u8]);
     hash.update(bytes);
-    format!("sha256:{}", hex::encode(hash.finalize()))
+    named(&hash.finalize())
+}
+
+/// `sha256:<hex>`.
+fn named(digest: &[u8]) -> String {
+    let mut digits = [0; 64];
+    // Of 32 bytes there are so many digits, and each is ASCII.
+    let written = hex::encode_to_slice(digest, &mut digits);
+    debug_assert!(written.is_ok(), "32 bytes are 64 hexadecimal digits");
+    let mut text = String::with_capacity(ALGORITHM.len() + digits.len());
+    text.push_str(ALGORITHM);
+    text.push_str(std::str::from_utf8(&digits).unwrap_or_default());
+    text
 }

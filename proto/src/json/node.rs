@@ -209,7 +209,15 @@ impl Node {
         self.members()
             .iter()
             .map(|m| &*m.key)
-            .find(|key| known.iter().any(|name| *name != *key && folded(name) == folded(key)))
+            .find(|key| known.iter().any(|name| *name != *key && fold_alike(name, key)))
+    }
+}
+
+fn fold_alike(a: &str, b: &str) -> bool {
+    // Nearly every name is ASCII, which needs no text of its own to be compared.
+    match a.is_ascii() && b.is_ascii() {
+        true => a.eq_ignore_ascii_case(b),
+        false => folded(a) == folded(b),
     }
 }
 
@@ -233,5 +241,24 @@ fn unescape_token(token: &str) -> Cow<'_, str> {
         Cow::Owned(token.replace("~1", "/").replace("~0", "~"))
     } else {
         Cow::Borrowed(token)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{fold_alike, folded};
+
+    #[test]
+    fn names_are_compared_as_their_folded_texts() {
+        let ascii = (0u8..128).map(|byte| char::from(byte).to_string());
+        let others = ["ſ", "K", "İ", "ı", "ß", "SS", "ä", "Ä", "ﬁ", "fi", "Σ", "ς", ""];
+        let texts: Vec<String> = ascii.chain(others.map(str::to_owned)).collect();
+        for a in &texts {
+            for b in &texts {
+                assert_eq!(fold_alike(a, b), folded(a) == folded(b), "{a:?} {b:?}");
+                let (a, b) = (format!("x{a}"), format!("X{b}"));
+                assert_eq!(fold_alike(&a, &b), folded(&a) == folded(&b), "{a:?} {b:?}");
+            }
+        }
     }
 }

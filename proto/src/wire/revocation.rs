@@ -68,8 +68,8 @@ pub fn revocation_to_pb(entry: &Entry, list: &str) -> pb::Revocation {
 pub fn revocation_from_pb(kind: &str, id: &str, reason: &str) -> Result<(Kind, String, String)> {
     let missing = |what: &str| super::invalid(format!("the {what} is missing"));
     let kind = closed::<Kind>("kind of revocation", kind)?;
-    let id = present(id).ok_or_else(|| missing("id"))?;
-    let reason = present(reason.trim()).ok_or_else(|| missing("reason"))?;
+    let id = present(id.to_owned()).ok_or_else(|| missing("id"))?;
+    let reason = present(reason.trim().to_owned()).ok_or_else(|| missing("reason"))?;
     Ok((kind, id, reason))
 }
 
