@@ -1,12 +1,15 @@
 //! A short memory of verified tokens, because a signature check costs more than
 //! everything else here together.
 //!
-//! Only verified tokens enter, so nobody without a valid token can fill it. Keys
-//! are SHA-256 digests: the tokens themselves are not kept. What was verified ends with the
-//! issuer's keys that verified it.
+//! Only verified tokens enter, so nobody without a valid token can fill it. They are kept under
+//! SHA-256 digests of a domain of their own: neither the tokens nor digests that count anywhere
+//! else. What was verified ends with the issuer's keys that verified it. Who may do what is never
+//! remembered: revocations are asked about at every call, and so are proofs of possession.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sha2::{Digest as _, Sha256};
 
 use crate::credential::Digest;
 use crate::identity::Identity;
@@ -18,8 +21,20 @@ const CACHE_MAX_AGE_MS: i64 = 60_000;
 const SHARD_MAX_ENTRIES: usize = 256;
 /// Independently locked parts.
 const SHARDS: usize = 16;
+/// Domain of the digests that entries are found by.
+const CACHE_DOMAIN: &[u8] = b"lictor/verified/1";
 /// Larger tokens are verified every time, which bounds the memory used.
 const CACHED_TOKEN_MAX_BYTES: usize = 4 * 1024;
+
+/// What an entry is found by.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Key(Digest);
+
+impl Key {
+    fn of(digest: &Digest) -> Self {
+        Self(Sha256::new().chain_update(CACHE_DOMAIN).chain_update(digest).finalize().into())
+    }
+}
 
 struct Entry<V> {
     value: Arc<V>,
@@ -38,7 +53,7 @@ impl<V> Entry<V> {
     }
 }
 
-type Shard<V> = HashMap<Digest, Entry<V>>;
+type Shard<V> = HashMap<Key, Entry<V>>;
 
 /// What verified tokens say, by digest.
 pub(crate) struct TokenCache<V = Identity> {
@@ -59,15 +74,16 @@ pub(crate) struct Token {
 }
 
 impl<V> TokenCache<V> {
-    fn shard(&self, digest: &Digest) -> Option<MutexGuard<'_, Shard<V>>> {
-        let index = usize::from(*digest.first()?) % SHARDS;
+    fn shard(&self, key: &Key) -> Option<MutexGuard<'_, Shard<V>>> {
+        let index = usize::from(*key.0.first()?) % SHARDS;
         // A panic between two map operations leaves the map whole.
         Some(self.shards.get(index)?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn get(&self, digest: &Digest, now_ms: i64) -> Option<Arc<V>> {
-        let shard = self.shard(digest)?;
-        let entry = shard.get(digest).filter(|entry| entry.holds_at(now_ms))?;
+        let key = Key::of(digest);
+        let shard = self.shard(&key)?;
+        let entry = shard.get(&key).filter(|entry| entry.holds_at(now_ms))?;
         Some(Arc::clone(&entry.value))
     }
 
@@ -83,21 +99,31 @@ impl<V> TokenCache<V> {
         }
         let age_end_ms = now_ms.saturating_add(CACHE_MAX_AGE_MS);
         let until_ms = token.expires_ms.map_or(age_end_ms, |end| end.min(age_end_ms));
-        let Some(mut shard) = self.shard(&token.digest) else {
+        let key = Key::of(&token.digest);
+        let Some(mut shard) = self.shard(&key) else {
             return;
         };
-        if shard.len() >= SHARD_MAX_ENTRIES {
-            shard.retain(|_, entry| entry.holds_at(now_ms));
+        if shard.len() >= SHARD_MAX_ENTRIES && !shard.contains_key(&key) {
+            make_room(&mut shard, now_ms);
         }
-        if shard.len() >= SHARD_MAX_ENTRIES {
-            shard.clear();
-        }
-        shard.insert(token.digest, Entry { value, keys, verified_ms: now_ms, until_ms });
+        shard.insert(key, Entry { value, keys, verified_ms: now_ms, until_ms });
     }
 
     #[cfg(test)]
     fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().unwrap().len()).sum()
+    }
+}
+
+/// Takes out what has ended, or else what ends first.
+fn make_room<V>(shard: &mut Shard<V>, now_ms: i64) {
+    shard.retain(|_, entry| entry.holds_at(now_ms));
+    if shard.len() < SHARD_MAX_ENTRIES {
+        return;
+    }
+    let first = shard.iter().min_by_key(|(_, entry)| entry.until_ms).map(|(key, _)| *key);
+    if let Some(first) = first {
+        shard.remove(&first);
     }
 }
 
@@ -185,8 +211,51 @@ mod tests {
         for index in 0..20_000u32 {
             cache.put(digest_of(&index.to_string()), 100, identity(None), 0);
         }
-        assert!(cache.len() <= SHARDS * SHARD_MAX_ENTRIES);
+        assert_eq!(cache.len(), SHARDS * SHARD_MAX_ENTRIES);
         let last = digest_of("19999");
         assert!(cache.get(&last, 0).is_some());
+    }
+
+    #[test]
+    fn what_has_ended_goes_before_what_ends_first_and_that_before_the_rest() {
+        let mut shard = Shard::new();
+        let key = |n: usize| Key::of(&digest_of(&n.to_string()));
+        let mut put = |n: usize, until_ms: i64| {
+            let entry = Entry { value: Arc::new(n), keys: None, verified_ms: 0, until_ms };
+            shard.insert(key(n), entry);
+        };
+        (2..SHARD_MAX_ENTRIES).for_each(|n| put(n, 9_000));
+        put(0, 1_000);
+        put(1, 2_000);
+        make_room(&mut shard, 500);
+        assert_eq!(shard.len(), SHARD_MAX_ENTRIES - 1);
+        assert!(!shard.contains_key(&key(0)) && shard.contains_key(&key(1)));
+        // Below the bound only what has ended goes.
+        make_room(&mut shard, 2_000);
+        assert_eq!(shard.len(), SHARD_MAX_ENTRIES - 2);
+        assert!(!shard.contains_key(&key(1)));
+    }
+
+    #[test]
+    fn a_token_that_is_known_pushes_no_other_out() {
+        let cache = TokenCache::default();
+        let mut kept = Vec::new();
+        for index in 0..20_000u32 {
+            let digest = digest_of(&index.to_string());
+            if cache.shard(&Key::of(&digest)).unwrap().len() < SHARD_MAX_ENTRIES {
+                cache.put(digest, 100, identity(None), 0);
+                kept.push(digest);
+            }
+        }
+        kept.iter().for_each(|digest| cache.put(*digest, 100, identity(None), 1));
+        assert_eq!(kept.len(), SHARDS * SHARD_MAX_ENTRIES);
+        assert!(kept.iter().all(|digest| cache.get(digest, 1).is_some()));
+    }
+
+    #[test]
+    fn entries_are_found_by_digests_that_count_nowhere_else() {
+        let digest = digest_of("a token");
+        assert_ne!(Key::of(&digest).0, digest);
+        assert_ne!(Key::of(&digest).0, Key::of(&digest_of("another")).0);
     }
 }

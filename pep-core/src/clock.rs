@@ -1,11 +1,16 @@
 //! Time and names as values, so that every stage is a function of what it is given.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use uuid::{NoContext, Timestamp, Uuid};
+use uuid::{Builder, NoContext, Timestamp, Uuid};
+
+/// Random bytes of one id.
+const RANDOM_BYTES: usize = 10;
+/// Ids whose randomness is fetched at once: asking the operating system costs more than the rest.
+const IDS_AT_ONCE: usize = 64;
 
 /// Tells the time. Cloning shares the source.
 #[derive(Clone)]
@@ -60,10 +65,15 @@ impl Ids {
     /// UUID version 7: the time, then randomness.
     #[must_use]
     pub fn random() -> Self {
-        Self(Arc::new(|now_ms| {
+        let pool = Pool::default();
+        Self(Arc::new(move |now_ms| {
             let now_ms = u64::try_from(now_ms).unwrap_or(0);
-            let nanos = u32::try_from((now_ms % 1000) * 1_000_000).unwrap_or(0);
-            Uuid::new_v7(Timestamp::from_unix(NoContext, now_ms / 1000, nanos)).to_string()
+            let made = pool.take().map(|bytes| Builder::from_unix_timestamp_millis(now_ms, &bytes));
+            let made = made.map(Builder::into_uuid).unwrap_or_else(|| {
+                let nanos = u32::try_from((now_ms % 1000) * 1_000_000).unwrap_or(0);
+                Uuid::new_v7(Timestamp::from_unix(NoContext, now_ms / 1000, nanos))
+            });
+            made.to_string()
         }))
     }
 
@@ -81,6 +91,23 @@ impl Ids {
     #[must_use]
     pub fn next(&self, now_ms: i64) -> String {
         (self.0)(now_ms)
+    }
+}
+
+/// Random bytes that were fetched and not yet used; each are given once.
+#[derive(Default)]
+struct Pool(Mutex<Vec<[u8; RANDOM_BYTES]>>);
+
+impl Pool {
+    /// `None` where the operating system has no randomness to give.
+    fn take(&self) -> Option<[u8; RANDOM_BYTES]> {
+        let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if left.is_empty() {
+            let mut bytes = [[0; RANDOM_BYTES]; IDS_AT_ONCE];
+            getrandom::fill(bytes.as_flattened_mut()).ok()?;
+            left.extend(bytes);
+        }
+        left.pop()
     }
 }
 
@@ -103,6 +130,16 @@ mod tests {
         assert_eq!(parsed.get_version_num(), 7);
         let (seconds, nanos) = parsed.get_timestamp().unwrap().to_unix();
         assert_eq!((seconds, nanos / 1_000_000), (1_700_000_000, 123));
+    }
+
+    #[test]
+    fn no_randomness_is_given_twice() {
+        let ids = Ids::random();
+        let many = 3 * IDS_AT_ONCE + 1;
+        let all: std::collections::BTreeSet<_> =
+            (0..many).map(|_| ids.next(1).split_off("00000000-0000-".len())).collect();
+        assert_eq!(all.len(), many);
+        assert_ne!(ids.next(1), Ids::random().next(1));
     }
 
     #[test]

@@ -24,7 +24,11 @@ pub const PERMIT_TTL_MS: i64 = 30_000;
 /// `sha256:<hex>` of the bytes as they are sent.
 #[must_use]
 pub fn digest_of_bytes(bytes: &[u8]) -> String {
-    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
+    text_of(&Sha256::digest(bytes).into())
+}
+
+fn text_of(digest: &[u8; 32]) -> String {
+    format!("sha256:{}", hex::encode(digest))
 }
 
 /// A call that was allowed, with its obligations still to be carried out. [`crate::Pep::permit`]
@@ -165,6 +169,11 @@ impl Permit {
         &self.targets
     }
 
+    /// `sha256:<hex>` of the bytes that may be sent.
+    pub(crate) fn digest_text(&self) -> String {
+        text_of(&self.digest)
+    }
+
     /// What the resource does to the world; anything but `none` is never sent twice.
     #[must_use]
     pub fn effect(&self) -> ToolEffect {
@@ -204,10 +213,11 @@ fn covers(target: &Uri, url: &Uri) -> bool {
     }
     // A path that climbs could leave the target after normalisation further on.
     let path = url.path();
-    let climbs = path.split('/').any(|segment| {
-        let plain = segment.to_ascii_lowercase().replace("%2e", ".");
-        plain == ".." || plain == "."
-    });
+    let climbs = path.contains(['.', '%'])
+        && path.split('/').any(|segment| {
+            let plain = segment.to_ascii_lowercase().replace("%2e", ".");
+            plain == ".." || plain == "."
+        });
     let base = target.path().trim_end_matches('/');
     !climbs && path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

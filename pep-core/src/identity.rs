@@ -22,10 +22,16 @@ impl Doorkeeper {
 
     /// Who presented `proof`: found out once for each request, since a proof of possession counts
     /// only once. Every failure is 401 with the reason's id.
-    pub(crate) async fn identify(&self, proof: &Proof, now_ms: i64) -> Result<Identity, Refusal> {
+    pub(crate) async fn identify(
+        &self,
+        proof: &Proof,
+        now_ms: i64,
+    ) -> Result<Arc<Identity>, Refusal> {
         let known = proof.known().get_or_try_init(|| self.ask(proof, now_ms)).await;
         match known {
-            Ok(known) if known.expires_ms.is_none_or(|end_ms| now_ms < end_ms) => Ok(known.clone()),
+            Ok(known) if known.expires_ms.is_none_or(|end_ms| now_ms < end_ms) => {
+                Ok(Arc::clone(known))
+            }
             // It ended on the way: the answer is why.
             Ok(_) => self.ask(proof, now_ms).await.map_err(|error| refusal(&error)),
             Err(error) => Err(refusal(&error)),
@@ -42,8 +48,8 @@ impl Doorkeeper {
         found.map_err(|error| refusal(&error))
     }
 
-    async fn ask(&self, proof: &Proof, now_ms: i64) -> Result<Identity, AuthError> {
-        self.authenticator.identify(proof.presented()?, now_ms).await
+    async fn ask(&self, proof: &Proof, now_ms: i64) -> Result<Arc<Identity>, AuthError> {
+        self.authenticator.identify(proof.presented()?, now_ms).await.map(Arc::new)
     }
 
     /// How the keys of issuers are doing, as Prometheus text.

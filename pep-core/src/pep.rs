@@ -11,7 +11,7 @@ use lictor_proto::json::Open;
 use lictor_proto::reason;
 
 use crate::clock::{Clock, Ids};
-use crate::enforce::{self, PERMIT_TTL_MS, Permit, Permitted, digest_of_bytes};
+use crate::enforce::{self, PERMIT_TTL_MS, Permit, Permitted};
 use crate::identity::Doorkeeper;
 use crate::lease::{Lease, Leases};
 use crate::proof::Proof;
@@ -168,7 +168,7 @@ impl Pep {
     ///
     /// # Errors
     /// A refusal of kind `Unauthenticated`.
-    pub async fn identify(&self, proof: &Proof) -> Result<Identity, Refusal> {
+    pub async fn identify(&self, proof: &Proof) -> Result<Arc<Identity>, Refusal> {
         self.door.identify(proof, self.clock.now_ms()).await
     }
 
@@ -188,27 +188,29 @@ impl Pep {
     /// As [`Pep::decide`].
     pub async fn decide_while(
         &self,
-        request: Request,
+        mut request: Request,
         gone: impl Future<Output = ()> + Send,
     ) -> Result<Permitted, Refusal> {
         let started_us = self.clock.now_us();
-        let (call, identity) = self.open(&request, started_us).await?;
+        let (call, identity) = self.open(&mut request, started_us).await?;
         let answer = match self.inquirer.ask(&call).await {
             Ok(answer) => answer,
             Err(refusal) => return Err(self.refused(&call, None, refusal, started_us).await),
         };
-        let targets = request.targets.clone();
+        let (targets, asked) = (request.targets.clone(), Arc::clone(&call));
         match self.judge(targets, call, identity, answer, started_us).await {
-            Err(refusal) => self.after_approval(request, refusal, gone).await,
+            Err(refusal) => self.after_approval(request, &asked, refusal, gone).await,
             permitted => permitted,
         }
     }
 
     /// Where a person is asked and this enforcement point waits for that: the same request once
-    /// more, as a new call. Every rule runs again; the approval alone permits nothing.
+    /// more, as a new call. Every rule runs again; the approval alone permits nothing. `asked` is
+    /// the call of the first time, which has the request's content.
     async fn after_approval(
         &self,
-        request: Request,
+        mut request: Request,
+        asked: &Call,
         refusal: Refusal,
         gone: impl Future<Output = ()> + Send,
     ) -> Result<Permitted, Refusal> {
@@ -229,7 +231,8 @@ impl Pep {
         let Ok(identity) = self.door.again(&request.proof, now_ms).map(Arc::new) else {
             return Err(refusal);
         };
-        let Ok(call) = request.call(self.ids.next(now_ms), &identity) else {
+        request.content.clone_from(&asked.content);
+        let Ok(call) = request.take_call(self.ids.next(now_ms), &identity) else {
             return Err(refusal);
         };
         let call = Arc::new(call);
@@ -251,8 +254,8 @@ impl Pep {
     ) -> Result<Vec<Result<Permitted, Refusal>>, Refusal> {
         let started_us = self.clock.now_us();
         let mut opened = Vec::with_capacity(requests.len());
-        for request in requests {
-            let (call, identity) = self.open(&request, started_us).await?;
+        for mut request in requests {
+            let (call, identity) = self.open(&mut request, started_us).await?;
             opened.push((request.targets, call, identity));
         }
         let calls: Vec<_> = opened.iter().map(|(_, call, _)| call.clone()).collect();
@@ -305,7 +308,7 @@ impl Pep {
             return Err(refusal);
         }
         let lease = self.leases.begin(&permitted.call.call_id);
-        let flight = flight_of(permitted, digest_of_bytes(bytes), Some(lease));
+        let flight = flight_of(permitted, permit.digest_text(), Some(lease));
         if let Err(refusal) = self.recorder.allowed(&flight, self.clock.now_us()).await {
             self.inquirer.give_up(&flight.call.call_id).await;
             return Err(refusal);
@@ -320,11 +323,9 @@ impl Pep {
     /// The refusal of the changed call.
     pub async fn revalidate(&self, permitted: &Permitted, args: Open) -> Result<(), Refusal> {
         let now_ms = self.clock.now_ms();
-        let mut call = Call::clone(&permitted.call);
-        call.call_id = self.ids.next(now_ms);
+        let mut call = copy_of(&permitted.call, self.ids.next(now_ms), Vec::new());
         call.questions = vec![Question::Authz];
         call.context.args = args;
-        call.content.clear();
         let call = Arc::new(call);
         let answer = self.inquirer.ask(&call).await?;
         enforce::check_answer(&call, &call.request_digest(), &answer, self.abilities)
@@ -369,12 +370,10 @@ impl Pep {
     ) -> Result<Reviewed, Refusal> {
         let withheld = |refusal: Refusal| refusal.of_call(&flight.call, "").after_effect();
         check_content(&content).map_err(withheld)?;
-        let mut call = Call::clone(&flight.call);
-        call.call_id = self.ids.next(self.clock.now_ms());
+        let mut call = copy_of(&flight.call, self.ids.next(self.clock.now_ms()), content);
         call.phase = Phase::Response;
         call.request_call_id = Some(flight.call.call_id.clone());
         call.executed = true;
-        call.content = content;
         let call = Arc::new(call);
         let answer = self.inquirer.ask(&call).await.map_err(withheld)?;
         let known: Vec<_> = SILENT.into_iter().chain([ObligationKind::Mask]).collect();
@@ -451,18 +450,17 @@ impl Pep {
     /// Stages 1 and 2.
     async fn open(
         &self,
-        request: &Request,
+        request: &mut Request,
         started_us: i64,
     ) -> Result<(Arc<Call>, Arc<Identity>), Refusal> {
         let now_ms = started_us / 1000;
         let call_id = self.ids.next(now_ms);
-        let opened = self
-            .door
-            .identify(&request.proof, now_ms)
-            .await
-            .and_then(|identity| Ok((request.call(call_id.clone(), &identity)?, identity)));
+        let opened =
+            self.door.identify(&request.proof, now_ms).await.and_then(|identity| {
+                Ok((request.take_call(call_id.clone(), &identity)?, identity))
+            });
         match opened {
-            Ok((call, identity)) => Ok((Arc::new(call), Arc::new(identity))),
+            Ok((call, identity)) => Ok((Arc::new(call), identity)),
             Err(refusal) => {
                 let call = unknown_caller(request, call_id);
                 Err(self.refused(&call, None, refusal, started_us).await)
@@ -511,14 +509,34 @@ impl Pep {
     }
 
     fn entry_call(&self, list: &Call, entry: Entry, now_ms: i64) -> Call {
-        let mut call = list.clone();
-        call.call_id = self.ids.next(now_ms);
+        let mut call = copy_of(list, self.ids.next(now_ms), entry.content);
         call.phase = Phase::List;
         call.action = Action { name: entry.action };
         call.resource = Some(entry.resource);
-        call.content = entry.content;
         call.context.args = Open::default();
         call
+    }
+}
+
+/// The same call under another id and with other content, which is most of what a call is made of.
+fn copy_of(call: &Call, call_id: String, content: Vec<Content>) -> Call {
+    Call {
+        call_id,
+        content,
+        phase: call.phase,
+        tenant: call.tenant.clone(),
+        questions: call.questions.clone(),
+        subject: call.subject.clone(),
+        agent: call.agent.clone(),
+        delegation: call.delegation.clone(),
+        action: call.action.clone(),
+        credential: call.credential.clone(),
+        request_call_id: call.request_call_id.clone(),
+        executed: call.executed,
+        resource: call.resource.clone(),
+        context: call.context.clone(),
+        session: call.session.clone(),
+        usage: call.usage,
     }
 }
 

@@ -28,7 +28,7 @@ pub struct Proof(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     parts: Parts,
-    known: OnceCell<Identity>,
+    known: OnceCell<Arc<Identity>>,
 }
 
 #[derive(Clone, Default)]
@@ -105,6 +105,9 @@ impl Proof {
     /// With the certificate by which the caller opened the connection.
     #[must_use]
     pub fn with_certificate(self, certificate: Option<ClientCertificate>) -> Self {
+        if certificate.is_none() && self.0.parts.certificate.is_none() {
+            return self;
+        }
         Self::of(Parts { certificate, ..self.0.parts.clone() })
     }
 
@@ -131,7 +134,7 @@ impl Proof {
     }
 
     /// Who presented it, once that was found out.
-    pub(crate) fn known(&self) -> &OnceCell<Identity> {
+    pub(crate) fn known(&self) -> &OnceCell<Arc<Identity>> {
         &self.0.known
     }
 

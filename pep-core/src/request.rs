@@ -66,9 +66,13 @@ impl Request {
         }
     }
 
-    /// The call that asks all three questions about this request. Facts about who asks come from
-    /// `identity` alone.
-    pub(crate) fn call(&self, call_id: String, identity: &Identity) -> Result<Call, Refusal> {
+    /// The call that asks all three questions about this request, whose content it takes. Facts
+    /// about who asks come from `identity` alone.
+    pub(crate) fn take_call(
+        &mut self,
+        call_id: String,
+        identity: &Identity,
+    ) -> Result<Call, Refusal> {
         self.check()?;
         Ok(Call {
             call_id,
@@ -89,7 +93,7 @@ impl Request {
                 trace_id: self.trace_id.clone(),
                 protocol: self.protocol.clone(),
             },
-            content: self.content.clone(),
+            content: std::mem::take(&mut self.content),
             session: self.session.clone().map(|handle| SessionRef { handle }),
             usage: self.usage,
         })

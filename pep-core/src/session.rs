@@ -42,7 +42,9 @@ impl Pep {
         source_ip: &str,
     ) -> Result<String, Refusal> {
         let agent = match self.identify(&proof).await {
-            Ok(identity) => identity.agent.map(|agent| agent.id).unwrap_or_default(),
+            Ok(identity) => {
+                identity.agent.as_ref().map(|agent| agent.id.clone()).unwrap_or_default()
+            }
             Err(refusal) => {
                 return Err(self.refuse_unread(protocol, source_ip, "session/open", refusal).await);
             }

@@ -5,7 +5,7 @@ use lictor_proto::call::{Content, Origin, Usage};
 use lictor_proto::json::node::escape_token;
 use lictor_proto::json::{Node, Span};
 
-use crate::text::{self, is_identifier};
+use crate::text::{self, is_identifier, step};
 
 /// One string of an answer that somebody will read.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,8 +111,8 @@ fn walk<'a>(view: &mut View<'a>, place: &mut Place, origin: Origin, node: &'a No
     let length = (place.pointer.len(), place.channel.len());
     for (position, item) in node.items().iter().enumerate() {
         let index = item.get("index").and_then(Node::as_u64);
-        place.pointer.push_str(&format!("/{position}"));
-        place.channel.push_str(&format!("/{}", index.unwrap_or(position as u64)));
+        step(&mut place.pointer, position);
+        step(&mut place.channel, index.unwrap_or(position as u64));
         walk(view, place, origin, item);
         place.pointer.truncate(length.0);
         place.channel.truncate(length.1);
@@ -126,9 +126,9 @@ fn walk<'a>(view: &mut View<'a>, place: &mut Place, origin: Origin, node: &'a No
             continue;
         }
         let name = escape_token(&member.key);
-        place.pointer.push_str(&format!("/{name}"));
+        step(&mut place.pointer, &name);
         let channel = if &*name == "delta" { "message" } else { &*name };
-        place.channel.push_str(&format!("/{channel}"));
+        step(&mut place.channel, channel);
         walk(view, place, origin_of(origin, &member.key), &member.value);
         place.pointer.truncate(length.0);
         place.channel.truncate(length.1);

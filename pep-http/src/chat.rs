@@ -223,7 +223,7 @@ fn walk(out: &mut Vec<Content>, origin: Origin, at: &mut String, node: &Node) {
     }
     let length = at.len();
     for (index, item) in node.items().iter().enumerate() {
-        at.push_str(&format!("/{index}"));
+        text::step(at, index);
         walk(out, origin, at, item);
         at.truncate(length);
     }
@@ -233,8 +233,7 @@ fn walk(out: &mut Vec<Content>, origin: Origin, at: &mut String, node: &Node) {
             continue;
         }
         push_name(out, origin, at, &member.key);
-        at.push('/');
-        at.push_str(&escape_token(&member.key));
+        text::step(at, escape_token(&member.key));
         walk(out, origin_below(origin, &member.key), at, &member.value);
         at.truncate(length);
     }

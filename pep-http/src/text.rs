@@ -48,6 +48,13 @@ pub(crate) fn push_parts(out: &mut Vec<Content>, origin: Origin, pointer: &str, 
     }
 }
 
+/// Goes one step further down a pointer.
+pub(crate) fn step(pointer: &mut String, token: impl std::fmt::Display) {
+    use std::fmt::Write as _;
+    // A text takes whatever is written to it.
+    let _ = write!(pointer, "/{token}");
+}
+
 /// One content part.
 pub(crate) fn part(origin: Origin, pointer: &str, media: &str, text: &str) -> Content {
     Content { origin, pointer: pointer.to_owned(), media: media.to_owned(), text: text.to_owned() }

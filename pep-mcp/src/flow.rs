@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use crate::answer::{self, MCP_SESSION, abandon};
 use crate::config::Server;
 use crate::ingress::{self, Era, Inbound, args_of};
-use crate::refusal::Bounce;
+use crate::refusal::{Asked, Bounce};
 use crate::server::App;
 use crate::sessions::Principal;
 
@@ -36,10 +36,10 @@ pub(crate) async fn post(
     inbound: Inbound,
     gone: oneshot::Receiver<()>,
 ) -> Response<Body> {
-    let asked = inbound.clone();
+    let asked = Asked::by(&inbound);
     match message(&app, &server, caller, inbound, gone).await {
         Ok(response) => response,
-        Err(Stop::Refused(refusal)) => Bounce::decided(refusal, &asked).response(&app.refusals),
+        Err(Stop::Refused(refusal)) => Bounce::decided(refusal, asked).response(&app.refusals),
         Err(Stop::NoSession(refusal)) => session_gone(&refusal, asked.id(), &app),
     }
 }

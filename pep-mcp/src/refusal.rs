@@ -38,6 +38,30 @@ pub(crate) struct Bounce {
     data: Map<String, Value>,
 }
 
+/// What a refusal has to know of the message that it answers.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    id: Option<String>,
+    era: Era,
+    tool_call: bool,
+}
+
+impl Asked {
+    /// By `inbound`.
+    pub(crate) fn by(inbound: &Inbound) -> Self {
+        Self {
+            id: inbound.id().map(str::to_owned),
+            era: inbound.era,
+            tool_call: inbound.row.class == Class::Call,
+        }
+    }
+
+    /// The id to answer with, as JSON text.
+    pub(crate) fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+}
+
 impl Bounce {
     /// A message that was not understood, with the protocol's own code.
     pub(crate) fn new(refusal: Refusal, code: i64) -> Self {
@@ -53,17 +77,10 @@ impl Bounce {
     }
 
     /// A message that was understood and is refused.
-    pub(crate) fn decided(refusal: Refusal, inbound: &Inbound) -> Self {
+    pub(crate) fn decided(refusal: Refusal, asked: Asked) -> Self {
         let code = code_of(refusal.kind());
-        Self {
-            refusal,
-            code,
-            id: inbound.id().map(str::to_owned),
-            era: inbound.era,
-            tool_call: inbound.row.class == Class::Call,
-            fault: false,
-            data: Map::new(),
-        }
+        let Asked { id, era, tool_call } = asked;
+        Self { refusal, code, id, era, tool_call, fault: false, data: Map::new() }
     }
 
     /// A refusal of a request that has no body (GET, DELETE).

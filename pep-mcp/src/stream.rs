@@ -21,7 +21,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::answer;
 use crate::config::Server;
 use crate::ingress::{Era, Inbound};
-use crate::refusal::Bounce;
+use crate::refusal::{Asked, Bounce};
 use crate::response;
 use crate::server::App;
 use crate::sessions::Suspended;
@@ -235,7 +235,7 @@ impl Relay {
     }
 
     async fn refuse(&self, refusal: Refusal, inbound: &Inbound) -> Result<(), Closed> {
-        let text = Bounce::decided(refusal, inbound).message(&self.app.refusals);
+        let text = Bounce::decided(refusal, Asked::by(inbound)).message(&self.app.refusals);
         // A refusal may be said whatever was revoked, to whoever reads in time.
         let said = self.out.send(sse::message(&text).into());
         match tokio::time::timeout(self.app.limits.answer_time, said).await {

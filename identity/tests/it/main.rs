@@ -6,6 +6,7 @@
 //! - [`hostile`]: every way to be refused, each with its reason id.
 //! - [`accepted`]: what a good credential says; [`bound`]: one that needs another beside it.
 //! - [`random`]: nothing panics, and no changed token is believed.
+//! - [`remembered`]: what is remembered of a token changes no answer.
 //! - [`assertion`]: our own tokens, read by other people's code.
 //! - [`grants`]: tokens that we ask other servers for.
 //! - [`files`]: keys and tokens on disk.
@@ -32,4 +33,5 @@ mod grants;
 mod hostile;
 mod pki;
 mod random;
+mod remembered;
 mod remote;

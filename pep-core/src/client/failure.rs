@@ -11,8 +11,10 @@ use tonic::{Code, Status};
 pub(crate) enum Failure {
     /// The connection was lost, or could not be made: nobody answered.
     Connection(String),
-    /// The decision point said so, or this side did not even ask.
+    /// The decision point said so.
     Answered(DecideError),
+    /// This side did not even ask: nothing is known of the decision point.
+    Unasked(DecideError),
 }
 
 impl Failure {
@@ -30,7 +32,7 @@ impl From<Failure> for DecideError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Connection(why) => Self::Unavailable(why),
-            Failure::Answered(error) => error,
+            Failure::Answered(error) | Failure::Unasked(error) => error,
         }
     }
 }

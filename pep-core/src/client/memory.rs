@@ -10,6 +10,8 @@ pub(crate) const REMEMBERED_AT_LEAST: usize = 32_768;
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     halves: Mutex<Halves>,
+    /// There is only one: everything belongs to it.
+    only: bool,
 }
 
 /// Names go to the younger half; once that is full it becomes the older one, and what was that is
@@ -21,12 +23,20 @@ struct Halves {
 }
 
 impl Memory {
+    /// For so many decision points.
+    pub(crate) fn of_many(places: usize) -> Self {
+        Self { only: places == 1, ..Self::default() }
+    }
+
     fn halves(&self) -> MutexGuard<'_, Halves> {
         // What is lost to a panic elsewhere is only an entry.
         self.halves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn keep(&self, name: &str, place: usize) {
+        if self.only {
+            return;
+        }
         let mut halves = self.halves();
         if halves.young.len() >= REMEMBERED_AT_LEAST && !halves.young.contains_key(name) {
             halves.old = std::mem::take(&mut halves.young);
@@ -35,11 +45,17 @@ impl Memory {
     }
 
     pub(crate) fn of(&self, name: &str) -> Option<usize> {
+        if self.only {
+            return Some(0);
+        }
         let halves = self.halves();
         halves.young.get(name).or_else(|| halves.old.get(name)).copied()
     }
 
     pub(crate) fn forget(&self, name: &str) {
+        if self.only {
+            return;
+        }
         let mut halves = self.halves();
         halves.young.remove(name);
         halves.old.remove(name);
@@ -58,6 +74,15 @@ mod tests {
         assert_eq!((memory.of("a"), memory.of("b")), (Some(2), None));
         memory.forget("a");
         assert_eq!(memory.of("a"), None);
+    }
+
+    #[test]
+    fn where_there_is_one_nothing_has_to_be_kept() {
+        let memory = Memory::of_many(1);
+        memory.keep("a", 0);
+        assert!(memory.halves().young.is_empty());
+        assert_eq!(memory.of("a"), Some(0));
+        assert_eq!(Memory::of_many(2).of("a"), None);
     }
 
     #[test]

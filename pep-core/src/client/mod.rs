@@ -6,7 +6,8 @@
 //! - [`token`]: how this side proves itself there, other than by a certificate
 //! - [`dial`]: one connection
 //! - [`pending`]: calls whose answers are on their way, by call id
-//! - `stream`: one pipelined stream to each, opened again whenever it is lost
+//! - `stream`: one pipelined stream, opened again whenever it is lost
+//! - `lines`: as many of them to one decision point as it announces
 //! - [`health`]: who failed again and again is left alone for a while
 //! - `choose`: which of them is asked
 //! - `memory`: who was asked what
@@ -14,8 +15,10 @@
 //! - `pool`: all of them as one
 //! - this file: which calls go which way
 //!
-//! Small calls go over one pipelined stream; a call with much content goes by itself, so that it
-//! does not hold up the others; batches and settlements are unary.
+//! Small calls go over pipelined streams, each by the one with least in flight; a call that is larger
+//! than [`CALL_BYTES_MAX`] goes by itself, so that it does not hold up the others; batches and
+//! settlements are unary. No more calls are in flight on a stream than the decision point announces:
+//! one more is refused `overloaded` at once.
 
 pub mod dial;
 pub mod health;
@@ -25,6 +28,7 @@ pub mod token;
 
 mod choose;
 mod failure;
+mod lines;
 mod memory;
 mod pool;
 mod stream;
@@ -38,6 +42,8 @@ pub use lictor_identity::tls::ClientTlsConfig;
 use lictor_proto::call::Call;
 use lictor_proto::decide::{Answer, Decide, DecideError, Revocations, Settle, WAIT_MAX_MS};
 use lictor_proto::decision::Standing;
+pub use lictor_proto::stream::CALL_BYTES_MAX;
+use lictor_proto::stream::fits;
 use lictor_proto::{pb, wire};
 use tokio::time::timeout;
 
@@ -45,13 +51,11 @@ use choose::key_of;
 pub use dial::Dial;
 use failure::Failure;
 use memory::Memory;
-use pool::{Chosen, Pool, Way};
+use pool::{Chosen, Lost, Pool, Way};
 use stream::Up;
 pub use target::{Addresses, ClientError, Target};
 pub use token::TokenSource;
 
-/// A call with more content and arguments than this goes by itself.
-pub const STREAM_MAX_CONTENT_BYTES: usize = 32 * 1024;
 /// Largest message that is read from the decision point.
 pub const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 /// Largest list of revocations that is read: two full lists with room to spare.
@@ -124,12 +128,10 @@ impl GrpcDecide {
         if tls.is_some() && !targets.iter().any(|target| matches!(target, Target::Tls(_))) {
             return Err(ClientError::UnusedTls);
         }
-        let shared = Shared {
-            pool: Pool::start(targets, tls, token)?,
-            calls: Memory::default(),
-            sessions: Memory::default(),
-            approvals: Memory::default(),
-        };
+        let memory = || Memory::of_many(targets.len());
+        let (calls, sessions, approvals) = (memory(), memory(), memory());
+        let pool = Pool::start(targets, tls, token)?;
+        let shared = Shared { pool, calls, sessions, approvals };
         Ok(Self { shared: Arc::new(shared) })
     }
 }
@@ -151,7 +153,7 @@ impl Shared {
     }
 
     /// To whoever decided, as soon as that is there, for [`SETTLE_HOME_MS`] at most.
-    async fn home_of(&self, call_id: &str, lost: Option<&Chosen>) -> Option<Chosen> {
+    async fn home_of(&self, call_id: &str, lost: Option<&Lost>) -> Option<Chosen> {
         let index = self.calls.of(call_id)?;
         let patience = Duration::from_millis(SETTLE_HOME_MS);
         timeout(patience, self.pool.of(index, lost)).await.ok().flatten()
@@ -160,7 +162,7 @@ impl Shared {
     async fn settle_once(
         &self,
         settle: &Settle,
-        lost: Option<&Chosen>,
+        lost: Option<&Lost>,
     ) -> Result<(), (Option<Chosen>, Failure)> {
         let chosen = match self.home_of(&settle.call_id, lost).await {
             Some(home) => home,
@@ -179,11 +181,11 @@ impl Shared {
 impl Decide for GrpcDecide {
     async fn decide(&self, call: Arc<Call>, budget_ms: u32) -> Result<Answer, DecideError> {
         let shared = &self.shared;
-        let alone = bytes_of(&call) > STREAM_MAX_CONTENT_BYTES;
         let ask = |up: Arc<Up>, left_ms: u32| {
             let request = request_of(&call, left_ms);
             async move {
-                if alone { alone_by(&up, request, left_ms).await } else { up.decide(request).await }
+                let small = fits(&request);
+                if small { up.decide(request).await } else { alone_by(&up, request, left_ms).await }
             }
         };
         let sent = |index| shared.calls.keep(&call.call_id, index);
@@ -213,7 +215,8 @@ impl Decide for GrpcDecide {
     async fn settle(&self, settle: Settle) -> Result<(), DecideError> {
         let told = match self.shared.settle_once(&settle, None).await {
             // Taken once, so telling it twice does no harm.
-            Err((lost, Failure::Connection(_))) => {
+            Err((chosen, Failure::Connection(_))) => {
+                let lost = chosen.as_ref().map(Chosen::lost);
                 self.shared.settle_once(&settle, lost.as_ref()).await
             }
             told => told,
@@ -290,11 +293,6 @@ async fn alone_by(up: &Up, request: pb::DecideRequest, ms: u32) -> Result<Answer
 
 fn request_of(call: &Call, budget_ms: u32) -> pb::DecideRequest {
     pb::DecideRequest { call: Some(wire::call_to_pb(call)), budget_ms, dry_run: false }
-}
-
-fn bytes_of(call: &Call) -> usize {
-    let content: usize = call.content.iter().map(|part| part.text.len()).sum();
-    content.saturating_add(call.context.args.text().len())
 }
 
 fn with_timeout<T>(message: T, budget_ms: u32) -> tonic::Request<T> {

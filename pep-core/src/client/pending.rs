@@ -1,21 +1,32 @@
-//! Calls whose answers are on their way, by call id.
+//! Calls whose answers are on their way, by call id, as many as the decision point takes.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lictor_proto::decide::{Answer, DecideError};
+use lictor_proto::decide::DecideError;
+use lictor_proto::{pb, reason};
 use tokio::sync::oneshot;
 
 use super::failure::Failure;
 
-/// Most calls that wait for an answer on one stream; one more is refused at once.
+/// Most calls in flight on one stream, whatever the decision point announces.
 pub(crate) const MAX_IN_FLIGHT_CALLS: usize = 4096;
 
-type Waiting = HashMap<String, oneshot::Sender<Result<Answer, Failure>>>;
+type Waiting = HashMap<String, oneshot::Sender<Result<pb::DecideResponse, Failure>>>;
 
 /// The waiting calls of one stream. Once failed, it takes no more.
-#[derive(Clone, Default)]
-pub(crate) struct Pending(Arc<Mutex<State>>);
+#[derive(Clone)]
+pub(crate) struct Pending(Arc<Shared>);
+
+struct Shared {
+    /// Most calls in flight.
+    credit: usize,
+    /// Calls that were sent and not answered; those that nobody waits for any more as well, since
+    /// the other side still has them.
+    in_flight: AtomicUsize,
+    state: Mutex<State>,
+}
 
 #[derive(Default)]
 struct State {
@@ -27,16 +38,28 @@ struct State {
 pub(crate) struct Ticket {
     pending: Pending,
     call_id: String,
-    answer: oneshot::Receiver<Result<Answer, Failure>>,
+    answer: oneshot::Receiver<Result<pb::DecideResponse, Failure>>,
 }
 
 impl Pending {
-    fn state(&self) -> MutexGuard<'_, State> {
-        // The map is whole after every statement, so a panic elsewhere leaves nothing half done.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// For a stream on which `credit` calls may be in flight.
+    pub(crate) fn new(credit: usize) -> Self {
+        let credit = credit.clamp(1, MAX_IN_FLIGHT_CALLS);
+        let (in_flight, state) = (AtomicUsize::new(0), Mutex::default());
+        Self(Arc::new(Shared { credit, in_flight, state }))
     }
 
-    /// Waits for the answer to `call_id`.
+    fn state(&self) -> MutexGuard<'_, State> {
+        // The map is whole after every statement, so a panic elsewhere leaves nothing half done.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Calls that were sent and not answered.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.0.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Waits for the answer to `call_id`, which is to be sent at once.
     ///
     /// # Errors
     /// The stream has failed, is full, or already waits for this id.
@@ -46,26 +69,37 @@ impl Pending {
         if let Some(why) = &state.failed {
             return Err(Failure::Connection(why.clone()));
         }
-        if state.waiting.len() >= MAX_IN_FLIGHT_CALLS {
-            let full = "too many calls wait for answers".to_owned();
-            return Err(Failure::Answered(DecideError::Unavailable(full)));
-        }
+        let refused = |id: &str, message: String| {
+            Err(Failure::Unasked(DecideError::Refused { id: id.to_owned(), message }))
+        };
         if state.waiting.contains_key(call_id) {
-            return Err(Failure::Answered(DecideError::Refused {
-                id: lictor_proto::reason::CALL_ID_REUSED.to_owned(),
-                message: "the same call is already being decided".to_owned(),
-            }));
+            let message = "the same call is already being decided".to_owned();
+            return refused(reason::CALL_ID_REUSED, message);
         }
+        if self.in_flight() >= self.0.credit {
+            let message = format!(
+                "{} calls already wait for the decision point, which takes no more: try again later",
+                self.0.credit
+            );
+            return refused(reason::OVERLOADED, message);
+        }
+        self.0.in_flight.fetch_add(1, Ordering::Relaxed);
         state.waiting.insert(call_id.to_owned(), sender);
+        drop(state);
         Ok(Ticket { pending: self.clone(), call_id: call_id.to_owned(), answer })
     }
 
-    /// Hands an answer to whoever waits for `call_id`; nobody waiting is no error.
-    pub(crate) fn answer(&self, call_id: &str, answer: Result<Answer, DecideError>) {
-        let waiter = self.state().waiting.remove(call_id);
+    /// Hands an answer to whoever waits for its call; nobody waiting is no error.
+    pub(crate) fn answer(&self, response: pb::DecideResponse) {
+        let waiter = {
+            let mut state = self.state();
+            let left = self.in_flight().saturating_sub(1);
+            self.0.in_flight.store(left, Ordering::Relaxed);
+            state.waiting.remove(&response.call_id)
+        };
         if let Some(waiter) = waiter {
             // The waiter may have gone away meanwhile; then the answer is not used.
-            let _ = waiter.send(answer.map_err(Failure::Answered));
+            drop(waiter.send(Ok(response)));
         }
     }
 
@@ -92,8 +126,8 @@ impl Ticket {
     /// The answer.
     ///
     /// # Errors
-    /// As the decision point says, or that the stream failed.
-    pub(crate) async fn answered(mut self) -> Result<Answer, Failure> {
+    /// The stream failed.
+    pub(crate) async fn answered(mut self) -> Result<pb::DecideResponse, Failure> {
         let lost = || Failure::Connection("the stream ended".to_owned());
         (&mut self.answer).await.unwrap_or_else(|_| Err(lost()))
     }
@@ -107,31 +141,32 @@ impl Drop for Ticket {
 
 #[cfg(test)]
 mod tests {
-    use lictor_proto::decide::Hints;
-    use lictor_proto::decision::{Decision, Reason};
-
     use super::*;
 
-    fn answer(call_id: &str) -> Answer {
-        let decision = Decision::denied("d", call_id, Reason::new("r", "m"));
-        Answer { decision, hints: Hints::default() }
+    fn answer(call_id: &str) -> pb::DecideResponse {
+        pb::DecideResponse { call_id: call_id.to_owned(), ..Default::default() }
+    }
+
+    fn refused(pending: &Pending, call_id: &str) -> Option<String> {
+        match pending.wait_for(call_id) {
+            Err(Failure::Unasked(error)) => Some(error.reason_id().to_owned()),
+            _ => None,
+        }
     }
 
     #[tokio::test]
     async fn answers_find_their_calls_in_any_order() {
-        let pending = Pending::default();
+        let pending = Pending::new(9);
         let (a, b) = (pending.wait_for("a").unwrap(), pending.wait_for("b").unwrap());
-        pending.answer("b", Ok(answer("b")));
-        pending.answer("nobody", Ok(answer("nobody")));
-        pending.answer("a", Ok(answer("a")));
-        assert_eq!(a.answered().await.unwrap().decision.call_id, "a");
-        assert_eq!(b.answered().await.unwrap().decision.call_id, "b");
+        ["b", "nobody", "a"].iter().for_each(|id| pending.answer(answer(id)));
+        assert_eq!(a.answered().await.unwrap().call_id, "a");
+        assert_eq!(b.answered().await.unwrap().call_id, "b");
         assert!(pending.is_empty());
     }
 
     #[tokio::test]
     async fn failing_answers_all_and_takes_no_more() {
-        let pending = Pending::default();
+        let pending = Pending::new(9);
         let ticket = pending.wait_for("a").unwrap();
         pending.fail("gone");
         assert!(matches!(ticket.answered().await, Err(Failure::Connection(_))));
@@ -140,23 +175,26 @@ mod tests {
 
     #[test]
     fn a_dropped_ticket_frees_its_id_and_a_waiting_one_keeps_it() {
-        let pending = Pending::default();
+        let pending = Pending::new(9);
         let ticket = pending.wait_for("a").unwrap();
-        assert!(matches!(
-            pending.wait_for("a"),
-            Err(Failure::Answered(DecideError::Refused { .. }))
-        ));
+        assert_eq!(refused(&pending, "a").as_deref(), Some(reason::CALL_ID_REUSED));
         drop(ticket);
         assert!(pending.wait_for("a").is_ok());
     }
 
     #[test]
-    fn the_number_of_waiting_calls_is_bounded() {
-        let pending = Pending::default();
-        let mut tickets: Vec<_> =
-            (0..MAX_IN_FLIGHT_CALLS).map(|n| pending.wait_for(&n.to_string()).unwrap()).collect();
-        assert!(matches!(pending.wait_for("more"), Err(Failure::Answered(_))));
-        tickets.pop();
-        assert!(pending.wait_for("more").is_ok());
+    fn no_more_than_announced_are_in_flight_whether_somebody_waits_or_not() {
+        for (announced, credit) in [(3, 3), (0, 1), (usize::MAX, MAX_IN_FLIGHT_CALLS)] {
+            let pending = Pending::new(announced);
+            let one = |n: usize| pending.wait_for(&n.to_string()).unwrap();
+            let mut tickets: Vec<_> = (0..credit).map(one).collect();
+            assert_eq!(pending.in_flight(), credit);
+            assert_eq!(refused(&pending, "more").as_deref(), Some(reason::OVERLOADED));
+            // The other side still has it.
+            tickets.clear();
+            assert_eq!(refused(&pending, "more").as_deref(), Some(reason::OVERLOADED));
+            pending.answer(answer("0"));
+            assert!(pending.wait_for("more").is_ok());
+        }
     }
 }

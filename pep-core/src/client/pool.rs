@@ -13,7 +13,8 @@ use super::choose::{Seen, best, number_of};
 use super::dial::Dial;
 use super::failure::Failure;
 use super::health::{Health, Standing, random};
-use super::stream::{Keeper, Link, Up};
+use super::lines::Lines;
+use super::stream::{Link, Up};
 use super::target::{ClientError, Target};
 use super::token::TokenSource;
 
@@ -25,7 +26,7 @@ const LATE_MARGIN_MS: u64 = 5;
 pub(crate) struct Endpoint {
     shown: String,
     number: u64,
-    keeper: Keeper,
+    lines: Lines,
     health: Mutex<Health>,
     in_flight: AtomicUsize,
     answered: AtomicU64,
@@ -55,13 +56,27 @@ pub(crate) struct Chosen {
     pub(crate) up: Arc<Up>,
 }
 
+/// Who was lost, and when that was seen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lost {
+    index: usize,
+    at: Instant,
+}
+
+impl Chosen {
+    /// It was lost just now.
+    pub(crate) fn lost(&self) -> Lost {
+        Lost { index: self.index, at: Instant::now() }
+    }
+}
+
 impl Pool {
     pub(crate) fn start(
         targets: Vec<Target>,
         tls: Option<&ClientTlsConfig>,
         token: &TokenSource,
     ) -> Result<Self, ClientError> {
-        let changes = watch::Sender::new(0);
+        let (changes, start) = (watch::Sender::new(0), Instant::now());
         let mut endpoints = Vec::with_capacity(targets.len());
         for target in targets {
             if target.is_open() {
@@ -78,14 +93,14 @@ impl Pool {
             endpoints.push(Endpoint {
                 number: number_of(&shown),
                 shown,
-                keeper: Keeper::start(dial, token.clone(), changes.clone()),
+                lines: Lines::start(dial, token.clone(), changes.clone(), start),
                 health: Mutex::default(),
                 in_flight: AtomicUsize::new(0),
                 answered: AtomicU64::new(0),
                 failed: AtomicU64::new(0),
             });
         }
-        Ok(Self { endpoints, changes, start: Instant::now() })
+        Ok(Self { endpoints, changes, start })
     }
 
     /// Asks for a decision within `budget_ms`: once, and where the connection was lost before an
@@ -103,7 +118,7 @@ impl Pool {
         let deadline = Instant::now() + Duration::from_millis(u64::from(budget_ms));
         let first = self.within(way, deadline, None).await?;
         let lost = match self.attempt(&first, deadline, &sent, &ask).await {
-            Err(Failure::Connection(_)) => first,
+            Err(Failure::Connection(_)) => first.lost(),
             settled => return settled.map(|answer| (first.index, answer)).map_err(Into::into),
         };
         let second = self.within(way, deadline, Some(&lost)).await?;
@@ -134,6 +149,7 @@ impl Pool {
                 watched.ended(false);
                 Err(Failure::Connection(why))
             }
+            Ok(Err(Failure::Unasked(error))) => Err(Failure::Unasked(error)),
             Ok(answered) => {
                 watched.ended(true);
                 answered
@@ -150,7 +166,7 @@ impl Pool {
         &self,
         way: Way,
         deadline: Instant,
-        lost: Option<&Chosen>,
+        lost: Option<&Lost>,
     ) -> Result<Chosen, DecideError> {
         timeout_at(deadline, self.choose(way, lost)).await.unwrap_or_else(|_| Err(late()))
     }
@@ -160,7 +176,7 @@ impl Pool {
     pub(crate) async fn choose(
         &self,
         way: Way,
-        lost: Option<&Chosen>,
+        lost: Option<&Lost>,
     ) -> Result<Chosen, DecideError> {
         if let Some(chosen) = self.look(way, lost)? {
             return Ok(chosen);
@@ -176,9 +192,15 @@ impl Pool {
         }
     }
 
-    fn look(&self, way: Way, lost: Option<&Chosen>) -> Result<Option<Chosen>, DecideError> {
+    fn look(&self, way: Way, lost: Option<&Lost>) -> Result<Option<Chosen>, DecideError> {
+        if let ([only], None) = (self.endpoints.as_slice(), lost)
+            && let Link::Up(up) = only.lines.link()
+        {
+            return Ok(Some(Chosen { index: 0, up }));
+        }
         let now_ms = self.now_ms();
-        let links: Vec<_> = self.endpoints.iter().map(|e| e.usable(lost)).collect();
+        let each = self.endpoints.iter().enumerate();
+        let links: Vec<_> = each.map(|(index, e)| e.usable(index, lost)).collect();
         let seen: Vec<_> =
             self.endpoints.iter().zip(&links).map(|(e, l)| e.seen(l, now_ms)).collect();
         let pinned = way.pinned.filter(|pinned| {
@@ -191,7 +213,7 @@ impl Pool {
         if links.iter().any(|link| matches!(link, Link::Connecting)) {
             return Ok(None);
         }
-        self.endpoints.iter().for_each(|endpoint| endpoint.keeper.wake());
+        self.endpoints.iter().for_each(|endpoint| endpoint.lines.wake());
         let why = links.iter().find_map(|link| match link {
             Link::Down(why) => Some(why.clone()),
             Link::Connecting | Link::Up(_) => None,
@@ -200,14 +222,14 @@ impl Pool {
     }
 
     /// The stream of one decision point, once it is there.
-    pub(crate) async fn of(&self, index: usize, lost: Option<&Chosen>) -> Option<Chosen> {
+    pub(crate) async fn of(&self, index: usize, lost: Option<&Lost>) -> Option<Chosen> {
         let endpoint = self.endpoints.get(index)?;
         let mut changes = self.changes.subscribe();
         loop {
-            if let Link::Up(up) = endpoint.usable(lost) {
+            if let Link::Up(up) = endpoint.usable(index, lost) {
                 return Some(Chosen { index, up });
             }
-            endpoint.keeper.wake();
+            endpoint.lines.wake();
             changes.changed().await.ok()?;
         }
     }
@@ -220,11 +242,12 @@ impl Pool {
     pub(crate) fn metrics_text(&self) -> String {
         use std::fmt::Write as _;
         let mut text = String::from(
-            "# TYPE lictor_pdp_connected gauge\n# TYPE lictor_pdp_ejected gauge\n\
+            "# TYPE lictor_pdp_connected gauge\n# TYPE lictor_pdp_streams gauge\n\
+             # TYPE lictor_pdp_ejected gauge\n\
              # TYPE lictor_pdp_in_flight gauge\n# TYPE lictor_pdp_questions_total counter\n",
         );
         for endpoint in &self.endpoints {
-            let seen = endpoint.seen(&endpoint.keeper.link(), self.now_ms());
+            let seen = endpoint.seen(&endpoint.lines.link(), self.now_ms());
             let name = endpoint.shown.replace(['\\', '"', '\n'], "_");
             let (connected, ejected) =
                 (u8::from(seen.connected), u8::from(seen.standing == Standing::Ejected));
@@ -234,10 +257,12 @@ impl Pool {
             let _ = write!(
                 text,
                 "lictor_pdp_connected{{pdp=\"{name}\"}} {connected}\n\
+                 lictor_pdp_streams{{pdp=\"{name}\"}} {}\n\
                  lictor_pdp_ejected{{pdp=\"{name}\"}} {ejected}\n\
                  lictor_pdp_in_flight{{pdp=\"{name}\"}} {}\n\
                  lictor_pdp_questions_total{{pdp=\"{name}\",outcome=\"answered\"}} {answered}\n\
                  lictor_pdp_questions_total{{pdp=\"{name}\",outcome=\"failed\"}} {failed}\n",
+                endpoint.lines.open(),
                 seen.in_flight
             );
         }
@@ -255,11 +280,11 @@ impl Endpoint {
         }
     }
 
-    /// Its link, as if it were being made where it is still the lost one.
-    fn usable(&self, lost: Option<&Chosen>) -> Link {
-        match self.keeper.link() {
-            Link::Up(up) if lost.is_some_and(|lost| Arc::ptr_eq(&lost.up, &up)) => Link::Connecting,
-            link => link,
+    /// Its link, for whoever lost one before.
+    fn usable(&self, index: usize, lost: Option<&Lost>) -> Link {
+        match lost {
+            Some(lost) if lost.index == index => self.lines.link_after(lost.at),
+            _ => self.lines.link(),
         }
     }
 

@@ -7,12 +7,14 @@ use std::time::Duration;
 use lictor_proto::decide::Answer;
 use lictor_proto::pb::approval_service_client::ApprovalServiceClient;
 use lictor_proto::pb::decision_service_client::DecisionServiceClient;
+use lictor_proto::stream::{IN_FLIGHT_KEY, IN_FLIGHT_UNSAID, STREAMS_KEY, STREAMS_MAX};
 use lictor_proto::{pb, wire};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::StreamExt as _;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::metadata::MetadataMap;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
@@ -30,8 +32,6 @@ pub(crate) const OPEN_TIMEOUT_MS: u64 = 3_000;
 pub(crate) const CREDENTIALS_INTERVAL_MS: u64 = 1_000;
 /// How long a stream that was replaced may still bring its last answers, milliseconds.
 pub(crate) const REPLACED_DRAIN_MS: u64 = 10_000;
-/// Calls that may wait to be written.
-const WRITE_QUEUE_CALLS: usize = 256;
 
 type Service = InterceptedService<Channel, TokenSource>;
 pub(crate) type Decisions = DecisionServiceClient<Service>;
@@ -52,18 +52,63 @@ pub(crate) enum Link {
 pub(crate) struct Up {
     pub(crate) decisions: Decisions,
     pub(crate) approvals: Approvals,
-    writer: mpsc::Sender<pb::DecideRequest>,
+    /// No more wait here than may be in flight.
+    writer: mpsc::UnboundedSender<pb::DecideRequest>,
     pending: Pending,
+    opened: Instant,
 }
 
 impl Up {
     /// Sends one call and waits for its answer. The caller bounds the time.
     pub(crate) async fn decide(&self, request: pb::DecideRequest) -> Result<Answer, Failure> {
-        let call_id = request.call.as_ref().map(|call| call.call_id.clone()).unwrap_or_default();
-        let ticket = self.pending.wait_for(&call_id)?;
+        let call_id = request.call.as_ref().map(|call| call.call_id.as_str()).unwrap_or_default();
+        let ticket = self.pending.wait_for(call_id)?;
         let lost = |_| Failure::Connection("the stream to the decision point broke".to_owned());
-        self.writer.send(request).await.map_err(lost)?;
-        ticket.answered().await
+        self.writer.send(request).map_err(lost)?;
+        wire::answer_from_pb(ticket.answered().await?).map_err(Failure::Answered)
+    }
+
+    /// Calls on this stream that are not answered.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.pending.in_flight()
+    }
+
+    /// When it was opened.
+    pub(crate) fn opened(&self) -> Instant {
+        self.opened
+    }
+}
+
+#[cfg(test)]
+impl Link {
+    /// Open since `opened`, with so many calls on their way, to nobody.
+    pub(crate) fn made_up(opened: Instant, in_flight: usize) -> Self {
+        let nobody = tonic::transport::Endpoint::from_static("http://127.0.0.1:9").connect_lazy();
+        let decisions =
+            DecisionServiceClient::with_interceptor(nobody.clone(), TokenSource::none());
+        let approvals = ApprovalServiceClient::with_interceptor(nobody, TokenSource::none());
+        let (pending, (writer, _)) = (Pending::new(in_flight + 1), mpsc::unbounded_channel());
+        (0..in_flight).for_each(|n| drop(pending.wait_for(&n.to_string()).unwrap()));
+        Self::Up(Arc::new(Up { decisions, approvals, writer, pending, opened }))
+    }
+}
+
+/// What the decision point announced when a stream was opened, within our own bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Announced {
+    /// Calls in flight on it.
+    credit: usize,
+    /// Streams that are to be open.
+    streams: usize,
+}
+
+impl Announced {
+    fn in_metadata(metadata: &MetadataMap) -> Self {
+        let number = |key: &str| metadata.get(key)?.to_str().ok()?.parse().ok();
+        Self {
+            credit: number(IN_FLIGHT_KEY).unwrap_or(IN_FLIGHT_UNSAID),
+            streams: number(STREAMS_KEY).unwrap_or(1).clamp(1, STREAMS_MAX),
+        }
     }
 }
 
@@ -81,11 +126,11 @@ impl Drop for Keeper {
 }
 
 impl Keeper {
-    /// Begins; `changes` is told of every change of the link.
-    pub(crate) fn start(dial: Dial, token: TokenSource, changes: watch::Sender<u64>) -> Self {
+    /// Begins; `told` hears of every change of the link.
+    pub(crate) fn start(dial: Dial, token: TokenSource, told: Told) -> Self {
         let (state, link) = watch::channel(Link::Connecting);
         let wake = Arc::new(Notify::new());
-        let line = Line { dial, token, state, changes, wake: Arc::clone(&wake) };
+        let line = Line { dial, token, state, told, wake: Arc::clone(&wake) };
         Self { link, wake, task: tokio::spawn(line.keep_open()) }
     }
 
@@ -99,12 +144,23 @@ impl Keeper {
     }
 }
 
+/// What a stream's task shares with the others.
+#[derive(Clone)]
+pub(crate) struct Told {
+    /// Counts changes of links.
+    pub(crate) changes: watch::Sender<u64>,
+    /// The most streams that were announced so far.
+    pub(crate) streams: watch::Sender<usize>,
+    /// From when the age of a changed token counts, the same for every stream.
+    pub(crate) start: Instant,
+}
+
 /// What the task works with.
 struct Line {
     dial: Dial,
     token: TokenSource,
     state: watch::Sender<Link>,
-    changes: watch::Sender<u64>,
+    told: Told,
     wake: Arc<Notify>,
 }
 
@@ -154,7 +210,7 @@ impl Line {
 
     fn tell(&self, link: Link) {
         self.state.send_replace(link);
-        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+        self.told.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Waits, and no longer than [`BACKOFF_MIN_MS`] where somebody asks for it.
@@ -175,12 +231,12 @@ impl Line {
             DecisionServiceClient::with_interceptor(channel.clone(), self.token.clone())
                 .max_decoding_message_size(MAX_ANSWER_BYTES);
         let approvals = ApprovalServiceClient::with_interceptor(channel, self.token.clone());
-        let (writer, queue) = mpsc::channel(WRITE_QUEUE_CALLS);
+        let (writer, queue) = mpsc::unbounded_channel();
         let mut opening = decisions.clone();
-        let opening = opening.decide_stream(ReceiverStream::new(queue));
+        let opening = opening.decide_stream(UnboundedReceiverStream::new(queue));
         let patience = Duration::from_millis(OPEN_TIMEOUT_MS);
         let answers = match timeout(patience, opening).await {
-            Ok(Ok(answers)) => answers.into_inner(),
+            Ok(Ok(answers)) => answers,
             Ok(Err(status)) => {
                 if status.code() == Code::Unauthenticated {
                     // There may be a newer token, which nobody has to wait for any more.
@@ -190,8 +246,15 @@ impl Line {
             }
             Err(_) => return Err(format!("no answer within {OPEN_TIMEOUT_MS} ms")),
         };
-        let pending = Pending::default();
-        Ok(Opened { up: Arc::new(Up { decisions, approvals, writer, pending }), answers })
+        let announced = Announced::in_metadata(answers.metadata());
+        self.told.streams.send_if_modified(|streams| {
+            let more = announced.streams > *streams;
+            *streams = announced.streams.max(*streams);
+            more
+        });
+        let (pending, opened) = (Pending::new(announced.credit), Instant::now());
+        let up = Arc::new(Up { decisions, approvals, writer, pending, opened });
+        Ok(Opened { up, answers: answers.into_inner() })
     }
 
     /// Holds a stream until it ends, replacing it when token or certificates change. Says why it
@@ -241,10 +304,10 @@ impl Line {
 
     /// Resolves when token or certificates are others than `held`.
     async fn changed(&self, held: &Credentials) {
-        let start = Instant::now();
         loop {
             sleep(Duration::from_millis(CREDENTIALS_INTERVAL_MS)).await;
-            self.token.look(u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX));
+            self.token
+                .look(u64::try_from(self.told.start.elapsed().as_millis()).unwrap_or(u64::MAX));
             if self.credentials() != *held {
                 return;
             }
@@ -260,8 +323,7 @@ async fn read(opened: &mut Opened, useful: &mut bool) -> String {
         match opened.answers.next().await {
             Some(Ok(response)) => {
                 *useful = true;
-                let call_id = response.call_id.clone();
-                opened.up.pending.answer(&call_id, wire::answer_from_pb(response));
+                opened.up.pending.answer(response);
             }
             Some(Err(status)) => return why_of(&status),
             None => return "the decision point ended the stream".to_owned(),
@@ -277,8 +339,7 @@ async fn last_answers(opened: Opened) {
     drop(up);
     let rest = async {
         while let Some(Ok(response)) = answers.next().await {
-            let call_id = response.call_id.clone();
-            pending.answer(&call_id, wire::answer_from_pb(response));
+            pending.answer(response);
         }
     };
     // Past it nobody waits any more: decisions have shorter deadlines.
@@ -299,4 +360,29 @@ fn why_of(status: &Status) -> String {
         source = error.source();
     }
     why
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_announced_counts_within_our_bounds_and_nonsense_is_as_good_as_nothing() {
+        let read = |credit: &str, streams: &str| {
+            let mut metadata = MetadataMap::new();
+            metadata.insert(IN_FLIGHT_KEY, credit.parse().unwrap());
+            metadata.insert(STREAMS_KEY, streams.parse().unwrap());
+            let Announced { credit, streams } = Announced::in_metadata(&metadata);
+            (credit, streams)
+        };
+        let unsaid = Announced::in_metadata(&MetadataMap::new());
+        assert_eq!(unsaid, Announced { credit: IN_FLIGHT_UNSAID, streams: 1 });
+        assert_eq!((read("7", "2"), read("7", "0")), ((7, 2), (7, 1)));
+        assert_eq!(read("7", &STREAMS_MAX.to_string()), (7, STREAMS_MAX));
+        assert_eq!(read("7", &(STREAMS_MAX + 1).to_string()), (7, STREAMS_MAX));
+        assert_eq!(
+            (read("-1", "many"), read("", "")),
+            ((IN_FLIGHT_UNSAID, 1), (IN_FLIGHT_UNSAID, 1))
+        );
+    }
 }

@@ -75,8 +75,7 @@ impl Credential {
     /// Whether `body` repeats the secret, as some servers do in the texts of their errors.
     #[must_use]
     pub fn is_in(&self, body: &[u8]) -> bool {
-        let secret = self.secret();
-        body.windows(secret.len()).any(|window| window == secret)
+        memchr::memmem::find(body, self.secret()).is_some()
     }
 
     /// Whether any of `headers` repeats the secret.

@@ -138,7 +138,7 @@ fn proved(token: &str, kind: CredentialKind, expires_ms: Option<i64>) -> Proof {
         expires_ms,
         roles: Vec::new(),
     };
-    proof.known().set(identity).unwrap();
+    proof.known().set(std::sync::Arc::new(identity)).unwrap();
     proof
 }
 

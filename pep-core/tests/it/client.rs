@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use lictor_pep_core::client::{GrpcDecide, STREAM_MAX_CONTENT_BYTES, Target, TokenSource};
+use lictor_pep_core::client::{CALL_BYTES_MAX, GrpcDecide, Target, TokenSource};
 use lictor_proto::call::{Call, Content, Origin, Usage};
 use lictor_proto::decide::{Decide as _, DecideError, Detail, Outcome, Settle};
 use lictor_proto::decision::Effect;
 use lictor_proto::revocation::Kind;
+use lictor_proto::stream::fits;
+use lictor_proto::{pb, reason, wire};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 
@@ -22,14 +24,22 @@ fn call(id: &str, action: &str) -> Arc<Call> {
 
 fn sized(id: &str, bytes: usize) -> Arc<Call> {
     let mut call = Call::clone(&call(id, "single"));
-    let arguments = call.context.args.text().len();
     call.content = vec![Content {
         origin: Origin::User,
         pointer: String::new(),
         media: "text/plain".into(),
-        text: "x".repeat(bytes - arguments),
+        text: "x".repeat(bytes),
     }];
     Arc::new(call)
+}
+
+/// The most text with which a call fits on a stream.
+fn most_text(id: &str) -> usize {
+    let fitting = |bytes: &usize| {
+        let call = Some(wire::call_to_pb(&sized(id, *bytes)));
+        fits(&pb::DecideRequest { call, budget_ms: BUDGET_MS, dry_run: false })
+    };
+    (0..CALL_BYTES_MAX).rev().find(fitting).unwrap()
 }
 
 /// A listener whose socket the server's own runtime will take over.
@@ -76,8 +86,9 @@ async fn answers_in_another_order_find_their_questions() {
 async fn much_content_goes_by_itself() {
     let pdp = Pdp::default();
     let (_running, client) = tcp(&pdp).await;
-    client.decide(sized("small", STREAM_MAX_CONTENT_BYTES), BUDGET_MS).await.unwrap();
-    client.decide(sized("large", STREAM_MAX_CONTENT_BYTES + 1), BUDGET_MS).await.unwrap();
+    let most = most_text("small");
+    client.decide(sized("small", most), BUDGET_MS).await.unwrap();
+    client.decide(sized("large", most + 1), BUDGET_MS).await.unwrap();
     assert_eq!(pdp.ways(), ["stream", "unary"]);
 }
 
@@ -137,7 +148,7 @@ async fn the_token_goes_with_every_question() {
     let _running = start_tcp(&pdp, listener);
     let client = GrpcDecide::connect(&target, TokenSource::file(&path).unwrap()).unwrap();
     client.decide(call("a", "x"), BUDGET_MS).await.unwrap();
-    client.decide(sized("b", STREAM_MAX_CONTENT_BYTES + 1), BUDGET_MS).await.unwrap();
+    client.decide(sized("b", CALL_BYTES_MAX), BUDGET_MS).await.unwrap();
     client.decide_batch(vec![call("c", "x")], BUDGET_MS).await.unwrap();
     let asked = pdp.asked.lock().unwrap().clone();
     assert_eq!(asked.len(), 3);
@@ -196,8 +207,76 @@ async fn where_nobody_listens_there_is_no_decision() {
     let target = Target::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
     drop(listener);
     let client = GrpcDecide::connect(&target, TokenSource::none()).unwrap();
-    for content in [1024, STREAM_MAX_CONTENT_BYTES + 1] {
+    for content in [1024, CALL_BYTES_MAX] {
         let error = client.decide(sized("a", content), BUDGET_MS).await.unwrap_err();
         assert!(matches!(error, DecideError::Unavailable(_)), "{error}");
     }
+}
+
+#[tokio::test]
+async fn no_more_than_announced_are_in_flight_and_one_more_is_refused_at_once() {
+    let pdp = Pdp { silent: true, in_flight: Some(3), ..Pdp::default() };
+    let (_running, client) = tcp(&pdp).await;
+    let ask = |id: String| {
+        let client = client.clone();
+        tokio::spawn(async move { client.decide(call(&id, "x"), BUDGET_MS).await })
+    };
+    let waiting: Vec<_> = (0..3).map(|n| ask(format!("c-{n}"))).collect();
+    while pdp.ways().len() < 3 {
+        tokio::task::yield_now().await;
+    }
+    let refused = client.decide(call("more", "x"), BUDGET_MS).await.unwrap_err();
+    assert_eq!(refused.reason_id(), reason::OVERLOADED);
+    // Who gives up leaves the call with the decision point.
+    waiting.iter().for_each(tokio::task::JoinHandle::abort);
+    for given_up in waiting {
+        assert!(given_up.await.unwrap_err().is_cancelled());
+    }
+    let refused = client.decide(call("more", "x"), BUDGET_MS).await.unwrap_err();
+    assert_eq!(refused.reason_id(), reason::OVERLOADED);
+    assert_eq!(pdp.ways().len(), 3);
+    // What goes by itself is not on the stream.
+    assert!(client.decide(sized("large", CALL_BYTES_MAX), BUDGET_MS).await.is_ok());
+}
+
+/// Waits for a number of open streams.
+async fn open(client: &GrpcDecide, streams: usize) {
+    let told = |line: &str| {
+        line.starts_with("lictor_pdp_streams{") && line.ends_with(&format!("}} {streams}"))
+    };
+    while !client.metrics_text().lines().any(told) {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn calls_spread_over_as_many_connections_as_are_announced() {
+    let pdp = Pdp { streams: Some(3), ..Pdp::default() };
+    let (_running, client) = tcp(&pdp).await;
+    open(&client, 3).await;
+    assert_eq!(pdp.opened.lock().unwrap().len(), 3);
+    // Answers wait until there are as many of them on one stream: each has its part.
+    let calls: Vec<_> = (0..3 * GROUP).map(|n| call(&format!("c-{n}"), "grouped")).collect();
+    let asked = calls.into_iter().map(|call| client.decide(call, BUDGET_MS));
+    for answer in futures::future::join_all(asked).await {
+        assert_eq!(answer.unwrap().decision.effect, Effect::Allow);
+    }
+    assert_eq!(*pdp.opened.lock().unwrap(), [GROUP, GROUP, GROUP]);
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_costs_no_call_and_is_opened_again() {
+    let pdp = Pdp { streams: Some(2), ..Pdp::default() };
+    let (_running, client) = tcp(&pdp).await;
+    open(&client, 2).await;
+    for n in 0..20 {
+        let broken = client.decide(call(&format!("b-{n}"), "break"), BUDGET_MS);
+        let others = (0..8).map(|m| client.decide(call(&format!("{n}-{m}"), "single"), BUDGET_MS));
+        let others = futures::future::join_all(others);
+        let (broken, others) = tokio::join!(broken, others);
+        assert!(broken.is_ok(), "{broken:?}");
+        assert!(others.iter().all(Result::is_ok), "{others:?}");
+    }
+    open(&client, 2).await;
+    assert!(pdp.opened.lock().unwrap().len() > 20);
 }

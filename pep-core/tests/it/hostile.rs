@@ -109,7 +109,7 @@ async fn one_request_may_ask_often_and_the_next_needs_another_proof() {
     let first = proof(&site, &sent).unwrap();
     for _ in 0..3 {
         let identity = pep.identify(&first.clone()).await.unwrap();
-        assert_eq!(identity.agent.unwrap().id, "expense-report-v1");
+        assert_eq!(identity.agent.as_ref().unwrap().id, "expense-report-v1");
     }
     let refused = pep.identify(&proof(&site, &sent).unwrap()).await.unwrap_err();
     assert_eq!((refused.id(), refused.status()), ("dpop_replayed", 401));

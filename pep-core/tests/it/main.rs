@@ -16,5 +16,7 @@ mod pep;
 #[cfg(test)]
 mod points;
 #[cfg(test)]
+mod remembered;
+#[cfg(test)]
 #[path = "../../../identity/tests/it/hostile/table.rs"]
 mod table;

@@ -7,6 +7,7 @@ use lictor_proto::decide::{Answer, DecideError, Hints};
 use lictor_proto::decision::{Decision, Effect, Reason};
 use lictor_proto::pb;
 use lictor_proto::pb::decision_service_server::{DecisionService, DecisionServiceServer};
+use lictor_proto::stream::{IN_FLIGHT_KEY, STREAMS_KEY};
 use lictor_proto::wire;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -32,6 +33,11 @@ pub(crate) struct Pdp {
     pub(crate) settled: Arc<Mutex<Vec<String>>>,
     /// Never answers on the stream.
     pub(crate) silent: bool,
+    /// What it announces.
+    pub(crate) in_flight: Option<usize>,
+    pub(crate) streams: Option<usize>,
+    /// Streams that were opened, with how much was asked on each. One ends at a call for `break` that is seen the first time.
+    pub(crate) opened: Arc<Mutex<Vec<usize>>>,
 }
 
 fn authorization<T>(request: &Request<T>) -> Option<String> {
@@ -80,10 +86,19 @@ impl DecisionService for Pdp {
         let authorization = authorization(&request);
         let (sender, receiver) = mpsc::channel(64);
         let (pdp, mut questions) = (self.clone(), request.into_inner());
+        let number = {
+            let mut opened = self.opened.lock().unwrap();
+            opened.push(0);
+            opened.len() - 1
+        };
         tokio::spawn(async move {
             let mut group = Vec::new();
             while let Some(Ok(question)) = questions.next().await {
                 pdp.note("stream", &question, &authorization);
+                pdp.opened.lock().unwrap()[number] += 1;
+                if pdp.breaks(&question) {
+                    return;
+                }
                 if pdp.silent {
                     continue;
                 }
@@ -96,7 +111,12 @@ impl DecisionService for Pdp {
                 }
             }
         });
-        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+        let mut response: Response<Self::DecideStreamStream> =
+            Response::new(Box::pin(ReceiverStream::new(receiver)));
+        let announced = response.metadata_mut();
+        self.in_flight.map(|number| announced.insert(IN_FLIGHT_KEY, number.into()));
+        self.streams.map(|number| announced.insert(STREAMS_KEY, number.into()));
+        Ok(response)
     }
 
     async fn decide_batch(
@@ -164,6 +184,11 @@ impl Pdp {
         let call_id = request.call.as_ref().unwrap().call_id.clone();
         let asked = Asked { how, call_id, authorization: token.clone() };
         self.asked.lock().unwrap().push(asked);
+    }
+
+    fn breaks(&self, request: &pb::DecideRequest) -> bool {
+        let call = request.call.as_ref().unwrap();
+        call.action == "break" && self.ids().iter().filter(|id| **id == call.call_id).count() == 1
     }
 
     pub(crate) fn ids(&self) -> Vec<String> {
