@@ -36,7 +36,8 @@ async fn opened(told: &Told) -> String {
 }
 
 impl Told {
-    fn records_of(&self, call: &Call) -> Vec<Record> {
+    async fn records_of(&self, call: &Call) -> Vec<Record> {
+        self.pdp.audit.written().await.unwrap();
         let logs = Logs::open(&[self._root.path().join("audit")]).unwrap();
         logs.call(&call.call_id, true).unwrap()
     }
@@ -64,7 +65,7 @@ async fn a_handle_in_other_hands_is_refused_and_recorded() {
             let refused = told.ask(&stolen).await;
             let expected = (Effect::Deny, vec!["session_unknown"]);
             assert_eq!((refused.effect, reasons(&refused)), expected);
-            let records = told.records_of(&stolen);
+            let records = told.records_of(&stolen).await;
             assert_eq!(records.len(), 1, "one call, one record");
             let record = &records[0];
             assert_eq!(record.str_at("/effect"), Some("deny"));

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 pub use lictor_audit::config::{AuditConfig, DurabilityRule};
 use lictor_identity::Role;
 use lictor_identity::tls::ServerTlsConfig;
+use lictor_policy_lib::engine::Way;
 use serde::{Deserialize, Serialize};
 
 use crate::registered::{OperatorConfig, PepConfig};
@@ -73,6 +74,9 @@ pub struct PdpConfig {
     pub default_pep: Option<bool>,
     /// Accept unsigned bundles. Only on a loopback address; marked in every record.
     pub insecure_dev: bool,
+    /// How Rego is evaluated: `fastest`, by the fast path where the bundle was proved safe for it;
+    /// `interpreter`; or `both`, which denies a call where they differ.
+    pub rego: Way,
     /// How often a bundle that is a file or a folder is looked at, in milliseconds.
     pub poll_ms: u64,
     /// How long calls in flight may take at shutdown, in milliseconds.
@@ -103,6 +107,7 @@ impl Default for PdpConfig {
             operators: Vec::new(),
             default_pep: None,
             insecure_dev: false,
+            rego: Way::default(),
             poll_ms: 500,
             drain_ms: 10_000,
         }
@@ -188,6 +193,7 @@ impl PdpConfig {
             min_version: self.min_version,
             state_dir: self.state_dir.clone(),
             insecure_dev: self.insecure_dev,
+            rego: self.rego,
             poll_ms: self.poll_ms,
             fetch: self.fetch.clone(),
         }

@@ -206,7 +206,13 @@ impl Pdp {
             session_kept: made.session_kept,
             duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         };
-        self.append(record::decision(&recorded, self.clock.now_ms()), made).await
+        let unrecorded =
+            |error: &dyn std::error::Error| refused(reason::AUDIT_UNAVAILABLE, &error.to_string());
+        let entry = record::decision(&recorded, self.clock.now_ms());
+        let entry = entry.map_err(|error| unrecorded(&error))?;
+        let durability =
+            record::durability(self.durability, made.hints.effect, made.decision.effect);
+        self.audit.record(&entry, durability).await.map_err(|error| unrecorded(&error))
     }
 
     /// Decides without reserving or storing anything. Facts that are stated stay.
@@ -374,9 +380,9 @@ impl Pdp {
             true => Some(self.turns.of(&asked.session).lock().await),
             false => None,
         };
-        let binding = approvals::binding(asked.call, &asked.bundle, &asked.session);
         for _ in 0..=RETRIES_MAX {
             let now_ms = self.clock.now_ms();
+            let binding = approvals::binding(asked.call, &asked.bundle, &asked.session);
             let snapshot = match self.snapshot(asked, &binding, now_ms).await {
                 Ok(snapshot) => snapshot,
                 Err(error) => return asked.without_state(&error, now_ms),
@@ -384,7 +390,7 @@ impl Pdp {
             let version = snapshot.version;
             let (plan, verdict, facts) = asked.judge(snapshot, now_ms);
             let version = plan.wants_session.then_some(version);
-            let commit = asked.commit(&binding, &verdict, version, now_ms);
+            let commit = asked.commit(binding, &verdict, version, now_ms);
             match self.state.commit(commit, now_ms).await {
                 Ok(Committed::Stored(stored)) if stored.decision_id != asked.ids.decision_id => {
                     return asked.repeated(stored, plan.hints);
@@ -436,15 +442,6 @@ impl Pdp {
         denied(call, &ids, reason, "")
     }
 
-    async fn append(&self, entry: lictor_audit::Entry, made: &Made) -> Result<(), DecideError> {
-        let durability =
-            record::durability(self.durability, made.hints.effect, made.decision.effect);
-        match self.audit.append(entry, durability).await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(refused(reason::AUDIT_UNAVAILABLE, &error.to_string())),
-        }
-    }
-
     fn count(&self, effect: Effect) {
         let counter = match effect {
             Effect::Allow => &self.counts.allow,
@@ -473,7 +470,7 @@ impl Asked<'_> {
 
     fn commit(
         &self,
-        binding: &Binding,
+        binding: Binding,
         verdict: &Arc<Verdict>,
         version: Option<u64>,
         now_ms: i64,
@@ -493,7 +490,7 @@ impl Asked<'_> {
             cost_usd_micros,
             prices,
             resource: call.resource.as_ref().map(|r| r.id.clone()).unwrap_or_default(),
-            binding: binding.clone(),
+            binding,
             opens,
             permits: verdict.effect == Effect::Allow && call.asks_all(),
             watched: self.bundle.uses_session(),

@@ -1,6 +1,6 @@
 //! The decision point's own door: nobody asks anything unauthenticated.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::http::{HeaderMap, header};
 use lictor_identity::{
@@ -9,7 +9,7 @@ use lictor_identity::{
 };
 
 use crate::peer::Peer;
-use crate::registered::Registered;
+use crate::registered::{Digest, Registered, digest_of};
 
 /// Who may come in.
 pub struct Door {
@@ -157,6 +157,26 @@ struct Shown {
     certificate: Option<ClientCertificate>,
     uid: Option<u32>,
     peer: Peer,
+    /// Found when it is held up for the first time: most requests never do that.
+    standing: OnceLock<Standing>,
+}
+
+/// What of a pass does not change as long as the process runs, so that it need not be found out
+/// for each message of a stream. It holds no secret.
+struct Standing {
+    /// By which registered peers are known.
+    known_by: KnownBy,
+    /// Whether the door's own tokens and socket peers let the same peer in.
+    own: bool,
+}
+
+enum KnownBy {
+    /// The digest of a bearer token.
+    Token(Digest),
+    /// The certificate, where no token came.
+    Certificate,
+    /// Nothing: registered peers send their tokens in no other way.
+    Nothing,
 }
 
 impl Pass {
@@ -174,15 +194,38 @@ impl Pass {
             certificate: certificate.cloned(),
             uid,
             peer: peer.clone(),
+            standing: OnceLock::new(),
         }))
     }
 
     /// Whether the same would still let the same peer in.
     pub(crate) fn holds(&self, now_ms: i64) -> bool {
-        let Shown { door, authorization, certificate, uid, peer } = &*self.0;
-        let authorization = authorization.as_ref().map(|text| &**text);
-        let entered = door.enter(authorization, certificate.as_ref(), *uid, &Role::ALL, now_ms);
-        entered.is_ok_and(|now| now == *peer)
+        let Shown { door, certificate, peer, .. } = &*self.0;
+        let standing = self.0.standing.get_or_init(|| self.0.standing(now_ms));
+        // Tokens of registered peers are replaced, and certificates end.
+        let registered = match &standing.known_by {
+            KnownBy::Token(digest) => door.registered.by_digest(digest, now_ms),
+            KnownBy::Certificate => {
+                let shown = certificate.as_ref();
+                shown.and_then(|shown| door.registered.by_certificate(shown, now_ms))
+            }
+            KnownBy::Nothing => None,
+        };
+        registered.map_or(standing.own, |now| now == peer)
+    }
+}
+
+impl Shown {
+    fn standing(&self, now_ms: i64) -> Standing {
+        let authorization = self.authorization.as_deref();
+        let presented = Presented { peer: self.uid, ..Presented::authorization(authorization) };
+        let known_by = match presented.token {
+            Some(token) if token.scheme == Scheme::Bearer => KnownBy::Token(digest_of(token.text)),
+            Some(_) => KnownBy::Nothing,
+            None => KnownBy::Certificate,
+        };
+        let own = self.door.authenticator.authenticate(presented, now_ms);
+        Standing { known_by, own: own.is_ok_and(|identity| peer_of(identity) == self.peer) }
     }
 }
 
@@ -194,6 +237,7 @@ mod tests {
     use crate::registered::{Allow, PepConfig, TOKEN_OVERLAP_MS};
 
     const OPERATOR: &str = "an-operators-token-of-enough-bytes-and-more";
+    const PEP: &str = "an-enforcement-points-token-of-enough-bytes";
 
     #[test]
     fn a_pass_holds_as_long_as_what_was_shown() {
@@ -222,6 +266,73 @@ mod tests {
         assert!(named.holds(999 + TOKEN_OVERLAP_MS));
         assert!(!named.holds(1_000 + TOKEN_OVERLAP_MS), "the token is not the peer's any more");
         assert!(peer.holds(1_000 + TOKEN_OVERLAP_MS));
+    }
+
+    /// What a pass says that finds everything out anew.
+    fn anew(pass: &Pass, now_ms: i64) -> bool {
+        let Shown { door, authorization, certificate, uid, peer, .. } = &*pass.0;
+        let authorization = authorization.as_deref();
+        let entered = door.enter(authorization, certificate.as_ref(), *uid, &Role::ALL, now_ms);
+        entered.is_ok_and(|now| now == *peer)
+    }
+
+    #[test]
+    fn a_pass_that_remembers_says_what_one_says_that_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let pep = |id: &str| PepConfig {
+            id: id.to_owned(),
+            token_file: Some(dir.path().join(id)),
+            spiffe_id: None,
+            dns: None,
+            allow: Allow::default(),
+        };
+        let registered = Registered::new(&[pep("a"), pep("b")], &[], false).unwrap();
+        let registered = Arc::new(registered);
+        let door = Door::new(Some(PEP), OPERATOR, PeerRoles::own(7)).unwrap();
+        let door = Arc::new(door.with_registered(Arc::clone(&registered)));
+        let read = |id: &str| std::fs::read_to_string(dir.path().join(id)).unwrap();
+        let tokens = [read("a"), read("b"), PEP.to_owned(), OPERATOR.to_owned()];
+        let others = ["another-token-of-enough-bytes-for-a-door-token", "x"].map(str::to_owned);
+        let mut shown = vec![None, Some("Basic YTpi".to_owned()), Some("Bearer ".to_owned())];
+        for token in tokens.iter().chain(&others) {
+            shown.extend(
+                ["Bearer", "bearer", "DPoP"].map(|s| Some(format!("{s} {}", token.trim()))),
+            );
+        }
+        let peers = [
+            Peer::new("peer:a", &[Role::Pep]).only_for(Allow::default()),
+            Peer::new("peer:b", &[Role::Pep]).only_for(Allow::default()),
+            Peer::new("somebody", &[Role::Approver]),
+        ];
+        let mut passes = Vec::new();
+        for authorization in &shown {
+            for uid in [None, Some(7), Some(8)] {
+                let text = authorization.as_deref();
+                let entered = door.enter(text, None, uid, &Role::ALL, 0).ok();
+                for peer in peers.iter().chain(&entered) {
+                    passes.push(Pass::new(&door, text, None, uid, peer));
+                }
+            }
+        }
+        let check = |now_ms: i64| {
+            let held = passes.iter().filter(|pass| pass.holds(now_ms)).count();
+            for pass in &passes {
+                assert_eq!(pass.holds(now_ms), anew(pass, now_ms), "{:?}", pass.0.peer);
+            }
+            held
+        };
+        let before = check(0);
+        // Another token for one peer; and one that was the other's before.
+        std::fs::write(dir.path().join("a"), &others[0]).unwrap();
+        registered.reload(1_000);
+        std::fs::write(dir.path().join("b"), &tokens[0]).unwrap();
+        registered.reload(2_000);
+        let after: Vec<usize> = [2_000, 999 + TOKEN_OVERLAP_MS, 1_000 + TOKEN_OVERLAP_MS]
+            .into_iter()
+            .chain([1_999 + TOKEN_OVERLAP_MS, 2_000 + TOKEN_OVERLAP_MS])
+            .map(check)
+            .collect();
+        assert!(before > 0 && after.iter().any(|held| *held != before), "{before} {after:?}");
     }
 
     #[test]

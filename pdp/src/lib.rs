@@ -24,6 +24,8 @@ pub mod clock;
 pub mod config;
 pub mod decide;
 pub mod door;
+#[cfg(test)]
+mod forgotten_tests;
 pub mod grpc;
 pub mod limits;
 pub mod listen;

@@ -1,7 +1,8 @@
 //! What of a decision goes into the audit log. The chained line names, counts and
 //! digests; whatever a person may have written goes to the erasable side store.
 
-use lictor_audit::{Durability, Entry, Kind};
+use lictor_audit::typed;
+use lictor_audit::{Durability, EntryError, Kind, Typed};
 use lictor_policy_lib::evaluate::Verdict;
 use lictor_policy_lib::replay::How;
 use lictor_policy_lib::replay::recorded::{CALL, DECISION, FACTS, WANTS};
@@ -82,6 +83,8 @@ struct Body<'a> {
     duration_us: u64,
 }
 
+impl typed::Body for Body<'_> {}
+
 #[derive(Serialize)]
 struct Who<'a> {
     #[serde(rename = "type")]
@@ -110,22 +113,22 @@ fn whoever<'a>(party: &'a Option<Party>, received: &'a Option<Party>) -> Option<
 
 /// The record of a decision. Replay reads the call, the facts as they were before the detectors
 /// ran, the decision and the limits that policy wanted back from the side store.
-#[must_use]
-pub fn decision(recorded: &Recorded<'_>, now_ms: i64) -> Entry {
-    let body = serde_json::to_string(&body(recorded)).unwrap_or_else(|_| "{}".to_owned());
-    let mut entry = Entry::new(Kind::Decision, now_ms, body);
-    let facts = serde_json::to_string(recorded.facts).unwrap_or_else(|_| "null".to_owned());
-    entry.sensitive = vec![
-        (CALL.to_owned(), recorded.received.to_json()),
-        (FACTS.to_owned(), facts),
-        (DECISION.to_owned(), recorded.decision.to_json()),
-    ];
-    if !recorded.verdict.limits.is_empty() {
-        let wants = serde_json::to_string(&recorded.verdict.limits);
-        // A key may hold what a caller wrote.
-        entry.sensitive.push((WANTS.to_owned(), wants.unwrap_or_else(|_| "null".to_owned())));
+///
+/// # Errors
+/// [`EntryError`] if it cannot be written as JSON.
+pub fn decision(recorded: &Recorded<'_>, now_ms: i64) -> Result<Typed, EntryError> {
+    let json = |value: Result<String, serde_json::Error>| {
+        value.map_err(|error| EntryError::Body(error.to_string()))
+    };
+    let entry = Typed::new(Kind::Decision, now_ms, &body(recorded))?
+        .with(CALL, recorded.received.to_json())
+        .with(FACTS, json(serde_json::to_string(recorded.facts))?)
+        .with(DECISION, recorded.decision.to_json());
+    if recorded.verdict.limits.is_empty() {
+        return Ok(entry);
     }
-    entry
+    // A key may hold what a caller wrote.
+    Ok(entry.with(WANTS, json(serde_json::to_string(&recorded.verdict.limits))?))
 }
 
 fn body<'a>(recorded: &Recorded<'a>) -> Body<'a> {

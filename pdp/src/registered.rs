@@ -24,7 +24,8 @@ pub const ID_MAX_BYTES: usize = 128;
 /// What every registered peer's name begins with, so that no digest of a credential is one.
 const NAME_PREFIX: &str = "peer:";
 
-type Digest = [u8; 32];
+/// SHA-256 of a token.
+pub(crate) type Digest = [u8; 32];
 
 /// `[[pdp.peps]]`: one enforcement point.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -256,8 +257,12 @@ impl Registered {
     /// Who presents `token` at `now_ms`.
     #[must_use]
     pub fn by_token(&self, token: &str, now_ms: i64) -> Option<&Peer> {
-        let digest = digest_of(token);
-        let same = |own: &Digest| bool::from(own.ct_eq(&digest));
+        self.by_digest(&digest_of(token), now_ms)
+    }
+
+    /// Who presents a token with this digest at `now_ms`.
+    pub(crate) fn by_digest(&self, digest: &Digest, now_ms: i64) -> Option<&Peer> {
+        let same = |own: &Digest| bool::from(own.ct_eq(digest));
         let holds = |own: &&OwnToken| {
             let digests = own.digests.load();
             let (now, before) = &**digests;
@@ -315,7 +320,8 @@ fn read_again(path: &Path) -> Option<Digest> {
     }
 }
 
-fn digest_of(token: &str) -> Digest {
+/// What tokens are known by.
+pub(crate) fn digest_of(token: &str) -> Digest {
     Sha256::digest(token.as_bytes()).into()
 }
 

@@ -5,7 +5,9 @@
 //! stolen handle is of no use to another principal, and it proves nothing by
 //! itself: the session must also be in the store.
 
+use std::collections::HashMap;
 use std::hash::BuildHasher as _;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -20,6 +22,8 @@ use crate::state::SessionKey;
 pub const SESSION_MS: i64 = 15 * 60_000;
 /// Longest handle that is looked at, in bytes.
 pub const HANDLE_BYTES_MAX: usize = 2_048;
+/// Handles whose signature is known to be good; with one more, all of them are looked at anew.
+const KNOWN_MAX: usize = 4_096;
 const PREFIX: &str = "ls1.";
 const DOMAIN: &[u8] = b"lictor/session/1\0";
 
@@ -53,13 +57,16 @@ pub enum HandleError {
 /// Mints and reads handles.
 pub struct Handles {
     key: SigningKey,
+    /// What handles say whose signature was good: looking at one costs more than most decisions,
+    /// and the same bytes have the same signature for ever.
+    known: Mutex<HashMap<Box<str>, Arc<Payload>>>,
 }
 
 impl Handles {
     /// Handles signed with `key`.
     #[must_use]
     pub fn new(key: SigningKey) -> Self {
-        Self { key }
+        Self { key, known: Mutex::default() }
     }
 
     /// A handle for a session that was opened for `call`.
@@ -83,7 +90,7 @@ impl Handles {
     /// [`HandleError`] if a handle is named that is not good for this call.
     pub fn session_of(&self, call: &Call, now_ms: i64) -> Result<SessionKey, HandleError> {
         let Some(session) = &call.session else { return Ok(implicit(call)) };
-        let payload = self.read(&session.handle)?;
+        let payload = self.known(&session.handle)?;
         let yours = payload.tenant == call.tenant
             && payload.subject == subject_of(call)
             && payload.agent == agent_of(call);
@@ -93,7 +100,24 @@ impl Handles {
         if payload.exp_ms <= now_ms {
             return Err(HandleError::Expired);
         }
-        Ok(SessionKey { tenant: payload.tenant, id: payload.sid, implicit: false })
+        let (tenant, id) = (payload.tenant.clone(), payload.sid.clone());
+        Ok(SessionKey { tenant, id, implicit: false })
+    }
+
+    /// What a handle with a good signature says; whether it is good for a call is not said by that.
+    fn known(&self, handle: &str) -> Result<Arc<Payload>, HandleError> {
+        // A panic elsewhere leaves the map as it was before or after one change.
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(payload) = known().get(handle) {
+            return Ok(Arc::clone(payload));
+        }
+        let payload = Arc::new(self.read(handle)?);
+        let mut known = known();
+        if known.len() >= KNOWN_MAX {
+            known.clear();
+        }
+        known.insert(handle.into(), Arc::clone(&payload));
+        Ok(payload)
     }
 
     fn read(&self, handle: &str) -> Result<Payload, HandleError> {
@@ -172,7 +196,8 @@ pub(crate) fn implicit(call: &Call) -> SessionKey {
     let parts = [call.tenant.as_str(), subject_of(call), agent_of(call), credential];
     let text = serde_json::to_string(&parts).unwrap_or_default();
     let digest = json::digest_bytes("lictor/implicit/1", text.as_bytes());
-    let short: String = digest.chars().skip("sha256:".len()).take(32).collect();
+    let digits = digest.strip_prefix("sha256:").unwrap_or_default();
+    let short = digits.get(..32).unwrap_or(digits);
     SessionKey { tenant: call.tenant.clone(), id: format!("implicit-{short}"), implicit: true }
 }
 
@@ -227,6 +252,31 @@ mod tests {
         let other = Handles::new(SigningKey::from_bytes(&[8; 32]));
         let refused = other.session_of(&with(call("alice", "bot"), handle), 50);
         assert_eq!(refused, Err(HandleError::Signature));
+    }
+
+    #[test]
+    fn a_handle_that_is_known_is_looked_at_as_one_that_is_not() {
+        let handles = handles();
+        let handle = handles.mint(&call("alice", "bot"), "s1", 100);
+        for _ in 0..2 {
+            let of =
+                |who, now_ms| handles.session_of(&with(call(who, "bot"), handle.clone()), now_ms);
+            assert_eq!(of("alice", 50).unwrap().id, "s1");
+            assert_eq!(of("bob", 50), Err(HandleError::NotYours));
+            assert_eq!(of("alice", 100), Err(HandleError::Expired));
+        }
+        assert_eq!(handles.known.lock().unwrap().len(), 1);
+        for n in 1..=KNOWN_MAX {
+            let handle = handles.mint(&call("alice", "bot"), &format!("s{n}"), 100);
+            handles.session_of(&with(call("alice", "bot"), handle), 50).unwrap();
+        }
+        assert!(handles.known.lock().unwrap().len() <= KNOWN_MAX);
+        let bad = format!("{handle}A");
+        assert!(handles.session_of(&with(call("alice", "bot"), bad.clone()), 50).is_err());
+        assert!(
+            !handles.known.lock().unwrap().contains_key(bad.as_str()),
+            "what is refused is forgotten"
+        );
     }
 
     #[test]

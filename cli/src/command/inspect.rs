@@ -7,6 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Args;
 use lictor_policy_lib::bundle::{Files, Kind, PermitFrom, VerifiedBundle, kind};
+use lictor_policy_lib::engine::FastPath;
+use lictor_policy_lib::load::{LoadedBundle, Times};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -33,7 +35,10 @@ pub(crate) struct InspectArgs {
 /// Runs the command.
 pub(crate) fn run(args: &InspectArgs) -> Result<Exit, Failure> {
     let verified = bundle::verified(&args.bundle)?.map_err(|problems| problems.failure())?;
-    let found = inspect(&verified);
+    let mut found = inspect(&verified);
+    if let Some(members) = found.as_object_mut() {
+        members.insert("rego".to_owned(), rego(verified));
+    }
     match args.format {
         Format::Json => print_json(&found)?,
         Format::Pretty => print(&pretty(&found))?,
@@ -78,6 +83,21 @@ fn inspect(verified: &VerifiedBundle) -> Value {
         "signatures": signatures(files),
         "files": listed,
     })
+}
+
+/// How Rego is evaluated, if the bundle loads and has any.
+fn rego(verified: VerifiedBundle) -> Value {
+    let Ok(bundle) = LoadedBundle::load(verified, Times::Ignored) else { return Value::Null };
+    let mut paths = bundle.engines().iter().filter(|engine| engine.has_policies());
+    match paths.find_map(|engine| engine.fast_path()) {
+        None => Value::Null,
+        Some(FastPath::Proved(instructions)) => {
+            json!({"by": "fast path", "instructions": instructions})
+        }
+        Some(FastPath::Not(slow)) => {
+            json!({"by": "interpreter", "because": slow.why, "at": slow.policy})
+        }
+    }
 }
 
 fn permit_from(from: PermitFrom) -> &'static str {
@@ -161,6 +181,7 @@ fn pretty(found: &Value) -> String {
         counts.iter().filter(|(_, n)| **n > 0).map(|(map, n)| format!("{n} {map}")).collect();
     out.push_str(&format!("{:<16} {}\n", "registry", counts.join(", ")));
     out.push_str(&format!("{:<16} {}\n", "limits", count(found, "limits")));
+    out.push_str(&format!("{:<16} {}\n", "rego", rego_told(found)));
     out.push_str(&format!("\n{}\n", paint.bold("units")));
     out.push_str(&rows(found, "units", &["name", "rego", "tests", "cedar", "scope"]));
     out.push_str(&format!("\n{}\n", paint.bold("signatures (as stated, not checked)")));
@@ -168,4 +189,16 @@ fn pretty(found: &Value) -> String {
     out.push_str(&format!("\n{}\n", paint.bold("files")));
     out.push_str(&rows(found, "files", &["name", "bytes", "digest"]));
     out
+}
+
+fn rego_told(found: &Value) -> String {
+    let by = text(found, "/rego/by");
+    match found.pointer("/rego/because") {
+        None => by,
+        Some(_) => {
+            let at = found.pointer("/rego/at").and_then(Value::as_str).unwrap_or_default();
+            let at = if at.is_empty() { String::new() } else { format!(" at {}", shown(at)) };
+            format!("{by}, because of {}{at}", text(found, "/rego/because"))
+        }
+    }
 }

@@ -69,6 +69,27 @@ fn a_signed_archive_verifies_and_says_by_whom() {
     assert!(bench.run(&["inspect", "b.tgz"]).code(0).out.contains("rego/tickets/tickets.rego"));
 }
 
+#[test]
+fn inspect_says_why_the_interpreter_is_asked_and_where() {
+    let bench = Bench::with_release();
+    let fast = bench.run(&["inspect", "b", "--format", "json"]).json();
+    assert_eq!(fast["rego"]["by"], "fast path", "{fast}");
+    let rules = bench.read("b/rego/tickets/tickets.rego");
+    let line = rules.lines().count() + 2;
+    let more =
+        "deny contains \"none\" if {\n\tcount({k: v | some k, v in input.context.args}) == 99\n}\n";
+    bench.write("b/rego/tickets/tickets.rego", &format!("{rules}\n{more}"));
+    let slow = bench.run(&["inspect", "b", "--format", "json"]).json();
+    assert_eq!(slow["rego"]["by"], "interpreter");
+    let at = format!("rego/tickets/tickets.rego:{}", line + 1);
+    assert_eq!(slow["rego"]["at"], at.as_str(), "{slow}");
+    let told = bench.run(&["inspect", "b"]).out;
+    assert!(
+        told.contains(&format!("a comprehension of an object, whose keys can conflict at {at}")),
+        "{told}"
+    );
+}
+
 /// The id with which `verify` refuses an archive.
 fn refusal(bench: &Bench, args: &[&str]) -> String {
     let mut all = vec!["verify"];

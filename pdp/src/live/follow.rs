@@ -49,6 +49,10 @@ impl Sink for Deciding {
         self.floor.load(Ordering::Relaxed)
     }
 
+    fn current(&self) -> Option<Arc<LoadedBundle>> {
+        self.pdp.live.of(DEFAULT_TENANT)
+    }
+
     async fn live(&self, bundle: LoadedBundle, origin: Origin) -> Result<(), AppendError> {
         if !bundle.has_policies() {
             tracing::error!("the bundle has no policies: NOTHING IS ALLOWED");
@@ -66,8 +70,11 @@ impl Sink for Deciding {
         });
         // The record first: no decision may name a bundle that the log lacks.
         let entry = Entry::new(Kind::Bundle, now_ms, body.to_string());
-        self.pdp.audit.append(entry, Durability::Sync).await?;
         let version = reference.version;
+        if let Err(error) = self.pdp.audit.append(entry, Durability::Sync).await {
+            self.pdp.live.discard(bundle);
+            return Err(error);
+        }
         self.pdp.live.swap(DEFAULT_TENANT, bundle, origin, now_ms);
         self.raise(version).await;
         Ok(())

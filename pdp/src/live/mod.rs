@@ -6,15 +6,19 @@
 //! - this file: what is live, and what is known of where it comes from.
 //! - [`follow`]: the live bundle follows its source.
 //! - [`metrics`]: both for Prometheus.
+//! - `reaper`: drops what was replaced, where nobody waits for it.
 
 pub(crate) mod follow;
 pub(crate) mod metrics;
+mod reaper;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use lictor_policy_lib::load::LoadedBundle;
+
+use self::reaper::Reaper;
 
 /// What is live, and why a candidate was refused.
 #[derive(Clone, Default)]
@@ -97,6 +101,7 @@ pub struct Live {
     tenants: ArcSwap<BTreeMap<String, TenantBundle>>,
     /// Serialises writers; readers never wait.
     writing: Mutex<()>,
+    replaced: Reaper<LoadedBundle>,
 }
 
 impl Live {
@@ -118,9 +123,13 @@ impl Live {
         BTreeMap::clone(&self.tenants.load())
     }
 
-    /// Makes `bundle` live. The same archive again is live since it first was.
+    /// Makes `bundle` live. The same archive again is live since it first was. The bundle before
+    /// is dropped aside, after the last decision that began with it.
     pub fn swap(&self, tenant: &str, bundle: LoadedBundle, origin: Origin, now_ms: i64) {
+        // Held until the reaper has it, so that no reader of the old state is the last.
+        let mut before = None;
         self.change(tenant, |state| {
+            before.clone_from(&state.live);
             let digest = &bundle.reference().digest;
             if state.live.as_ref().is_none_or(|live| live.reference().digest != *digest) {
                 state.since_ms = now_ms;
@@ -129,6 +138,14 @@ impl Live {
             state.origin = Some(origin);
             state.refused = None;
         });
+        if let Some(before) = before {
+            self.replaced.retire(before);
+        }
+    }
+
+    /// Drops aside a bundle that does not become live.
+    pub(crate) fn discard(&self, bundle: LoadedBundle) {
+        self.replaced.retire(Arc::new(bundle));
     }
 
     /// Notes a refusal; the old bundle stays live.
@@ -161,5 +178,38 @@ impl Live {
         let mut tenants = BTreeMap::clone(&self.tenants.load());
         change(tenants.entry(tenant.to_owned()).or_default());
         self.tenants.store(Arc::new(tenants));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lictor_policy_lib::bundle::{Files, Floor, Limits, Require, Source, Window, verify};
+    use lictor_policy_lib::load::Times;
+
+    use super::*;
+
+    fn bundle(version: u64) -> LoadedBundle {
+        let manifest = format!(r#"{{"metadata":{{"lictor":{{"name":"n","version":{version}}}}}}}"#);
+        let (limits, floor) =
+            (Limits::default(), Floor { min_version: 0, window: Window::Ignored });
+        let files = Files::from_pairs([(".manifest", manifest.into_bytes())], &limits).unwrap();
+        let verified = verify(Source::Folder(files), &Require::AllowUnsigned, &floor, &limits, 1);
+        LoadedBundle::load(verified.unwrap(), Times::Ignored).unwrap()
+    }
+
+    #[test]
+    fn whoever_decides_by_a_replaced_bundle_last_does_not_hold_it_alone() {
+        let live = Live::new();
+        live.swap("default", bundle(1), Origin::source("test"), 1);
+        let deciding = live.of("default").unwrap();
+        live.swap("default", bundle(2), Origin::source("test"), 2);
+        assert_eq!(live.of("default").unwrap().reference().version, 2);
+        assert!(Arc::strong_count(&deciding) > 1, "the reaper has it too");
+        let replaced = Arc::downgrade(&deciding);
+        drop(deciding);
+        // The reaper's is the last, sooner or later.
+        while replaced.strong_count() > 0 {
+            std::thread::yield_now();
+        }
     }
 }

@@ -20,13 +20,20 @@ pub(crate) struct Watching {
 
 #[async_trait]
 impl Sink for Watching {
+    fn current(&self) -> Option<Arc<LoadedBundle>> {
+        self.shadow.live.of(DEFAULT_TENANT)
+    }
+
     async fn live(&self, bundle: LoadedBundle, origin: Origin) -> Result<(), AppendError> {
         let (shadow, now_ms) = (&self.shadow, self.shadow.clock.now_ms());
         let reference = bundle.reference();
         tracing::info!(name = reference.name, version = reference.version, "shadow bundle live");
         // The record first: no flip may name a bundle that the log lacks.
         let entry = record::live(&bundle, &origin, now_ms);
-        shadow.audit.append(entry, Durability::Bounded).await?;
+        if let Err(error) = shadow.audit.append(entry, Durability::Bounded).await {
+            shadow.live.discard(bundle);
+            return Err(error);
+        }
         shadow.live.swap(DEFAULT_TENANT, bundle, origin, now_ms);
         Ok(())
     }

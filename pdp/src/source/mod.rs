@@ -32,7 +32,8 @@ use lictor_policy_lib::bundle::{
     self, Files, Floor, Limits, Require, Source, Trust, TrustPolicy, TrustedKey, VerifiedBundle,
     VerifyError, Window, verifying_key_from_pem,
 };
-use lictor_policy_lib::load::{LoadedBundle, Times};
+use lictor_policy_lib::engine::Way;
+use lictor_policy_lib::load::{LoadedBundle, Loading, Times};
 
 use self::ask::{Ask, Asked, Content};
 pub use self::client::FetchError;
@@ -67,6 +68,8 @@ pub struct SourceConfig {
     pub state_dir: PathBuf,
     /// Unsigned bundles are taken where no key is named.
     pub insecure_dev: bool,
+    /// How Rego is evaluated.
+    pub rego: Way,
     /// How often a file is looked at, in milliseconds.
     pub poll_ms: u64,
     /// How everything else is fetched.
@@ -79,6 +82,7 @@ pub struct BundleSource {
     place: Arc<dyn Ask>,
     require: Require,
     min_version: u64,
+    rego: Way,
     kept: Kept,
 }
 
@@ -116,6 +120,7 @@ impl BundleSource {
             place: place_of(config)?,
             require,
             min_version: config.min_version,
+            rego: config.rego,
             kept: Kept::new(&config.state_dir),
         })
     }
@@ -140,7 +145,7 @@ impl BundleSource {
     pub async fn load(&self, now_ms: i64) -> Result<LoadedBundle, SourceError> {
         match self.place.ask(None, None).await?.asked {
             Asked::Found { content, .. } => {
-                self.take(content, 0, now_ms).await.map_err(|r| r.error)
+                self.take(content, 0, now_ms, None).await.map_err(|r| r.error)
             }
             Asked::Unusable { error, .. } => Err(error),
             Asked::Same => Err(SourceError::Nothing { place: self.shown() }),
@@ -163,20 +168,23 @@ impl BundleSource {
             let floor = source.floor(shared_floor)?;
             let archive = Content::Archive(source.kept.archive()?);
             let verified = source.verify(&archive, floor, Window::Enforced, now_ms)?;
-            LoadedBundle::load(verified, Times::Enforced).map_err(SourceError::Invalid)
+            let loaded = LoadedBundle::load(verified, Times::Enforced);
+            loaded.map(|loaded| source.evaluating(loaded)).map_err(SourceError::Invalid)
         })
         .await
     }
 
-    /// Verifies and loads a candidate, and keeps it as the last good one.
+    /// Verifies and loads a candidate, and keeps it as the last good one. What it has alike with
+    /// `current` is taken over from there.
     pub(crate) async fn take(
         &self,
         content: Content,
         shared_floor: u64,
         now_ms: i64,
+        current: Option<Arc<LoadedBundle>>,
     ) -> Result<LoadedBundle, Rejected> {
         let source = self.clone();
-        blocking(move || source.take_now(content, shared_floor, now_ms)).await
+        blocking(move || source.take_now(content, shared_floor, now_ms, current.as_deref())).await
     }
 
     fn take_now(
@@ -184,16 +192,23 @@ impl BundleSource {
         content: Content,
         shared_floor: u64,
         now_ms: i64,
+        current: Option<&LoadedBundle>,
     ) -> Result<LoadedBundle, Rejected> {
         let floor = self.floor(shared_floor)?;
         let verified = self.verify(&content, floor, Window::Enforced, now_ms)?;
         let version = verified.manifest().version;
         let refuse = |error| Rejected { error, version: Some(version) };
         self.check_against_kept(&verified, now_ms)?;
-        let loaded = LoadedBundle::load(verified, Times::Enforced)
+        let loading = Loading { previous: current, ..Loading::default() };
+        let loaded = LoadedBundle::load_with(verified, Times::Enforced, loading)
             .map_err(|problems| refuse(SourceError::Invalid(problems)))?;
         self.kept.keep(&content.into_archive(), version.max(floor)).map_err(refuse)?;
-        Ok(loaded)
+        Ok(self.evaluating(loaded))
+    }
+
+    fn evaluating(&self, mut loaded: LoadedBundle) -> LoadedBundle {
+        loaded.evaluate_by(self.rego);
+        loaded
     }
 
     fn verify(

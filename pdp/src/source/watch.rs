@@ -1,6 +1,7 @@
 //! Looks at a source again and again, and tells a sink what comes of it. Calls go on with what is
 //! live meanwhile.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -34,6 +35,11 @@ pub trait Sink: Send + Sync {
     /// where there are none.
     async fn floor(&self) -> u64 {
         0
+    }
+
+    /// What is live. The next bundle takes over from it what is the same.
+    fn current(&self) -> Option<Arc<LoadedBundle>> {
+        None
     }
 
     /// A bundle passed every check and is to be live.
@@ -248,7 +254,8 @@ impl<S: Sink> Watch<S> {
 
     async fn take(&mut self, content: Content, digest: String) -> Result<Looked, AppendError> {
         let floor = self.sink.floor().await;
-        match self.source.take(content, floor, self.clock.now_ms()).await {
+        let current = self.sink.current();
+        match self.source.take(content, floor, self.clock.now_ms(), current).await {
             Ok(bundle) => {
                 let lived = self.sink.live(bundle, Origin::source(&self.source.shown())).await;
                 self.again_at_ms = lived.is_err().then(|| self.again());

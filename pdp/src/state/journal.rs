@@ -25,6 +25,8 @@ pub const SYNC_EVERY_MS: u64 = 100;
 pub const ENTRY_MAX_BYTES: usize = 64 << 20;
 /// Bytes before each entry.
 const HEAD_BYTES: usize = 8;
+/// Room for what a decision writes usually, bytes.
+const ENTRY_BYTES_LIKELY: usize = 4_096;
 
 /// Why the journal cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -164,10 +166,17 @@ impl Journal {
     /// # Errors
     /// [`JournalError`]; the entry is then not in the journal.
     pub fn append(&self, entry: &[u8]) -> Result<u64, JournalError> {
-        if entry.len() > ENTRY_MAX_BYTES {
-            return Err(JournalError::TooLarge { bytes: entry.len() });
-        }
-        let framed = framed(entry);
+        let mut framed = Framed::default();
+        framed.0.extend_from_slice(entry);
+        self.append_framed(framed)
+    }
+
+    /// The same with an entry that has its head before it already.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub(crate) fn append_framed(&self, entry: Framed) -> Result<u64, JournalError> {
+        let framed = entry.finished()?;
         let mut writer = self.shared.lock();
         if writer.closed {
             return Err(JournalError::Closed);
@@ -348,13 +357,56 @@ impl Writer {
     }
 }
 
+/// An entry that is written where it will stand: after the place of its head.
+pub(crate) struct Framed(Vec<u8>);
+
+impl Default for Framed {
+    fn default() -> Self {
+        let mut bytes = Vec::with_capacity(ENTRY_BYTES_LIKELY);
+        bytes.extend_from_slice(&[0; HEAD_BYTES]);
+        Self(bytes)
+    }
+}
+
+impl io::Write for Framed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Framed {
+    /// The entry with its head.
+    fn finished(mut self) -> Result<Vec<u8>, JournalError> {
+        let bytes = self.0.len().saturating_sub(HEAD_BYTES);
+        if bytes > ENTRY_MAX_BYTES {
+            return Err(JournalError::TooLarge { bytes });
+        }
+        fill_head(&mut self.0);
+        Ok(self.0)
+    }
+}
+
 fn framed(entry: &[u8]) -> Vec<u8> {
+    let mut framed = Framed::default();
+    framed.0.extend_from_slice(entry);
+    fill_head(&mut framed.0);
+    framed.0
+}
+
+/// Puts length and sum before an entry.
+fn fill_head(framed: &mut [u8]) {
+    let Some((head, entry)) = framed.split_first_chunk_mut::<HEAD_BYTES>() else { return };
     let length = u32::try_from(entry.len()).unwrap_or(u32::MAX);
-    let mut framed = Vec::with_capacity(HEAD_BYTES + entry.len());
-    framed.extend_from_slice(&length.to_le_bytes());
-    framed.extend_from_slice(&sum(length, entry).to_le_bytes());
-    framed.extend_from_slice(entry);
-    framed
+    let sum = sum(length, entry);
+    let (bytes, _) = head.split_at_mut(4);
+    bytes.copy_from_slice(&length.to_le_bytes());
+    let (_, bytes) = head.split_at_mut(4);
+    bytes.copy_from_slice(&sum.to_le_bytes());
 }
 
 /// The entry at the start of `bytes` and what follows it; `None` if there is no whole one.

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::approval::{Answer, ApprovalError, ApprovalRecord, Binding};
 use super::counters::{Page, Wanted};
-use super::journal::{Journal, JournalError};
+use super::journal::{Framed, Journal, JournalError};
 use super::op::{Entry, Op, Told};
 use super::owner::{Owner, Voided};
 use super::tenant::{Kept, Tenant};
@@ -162,9 +162,10 @@ impl Memory {
         };
         let entry = Entry { tenant: name.to_owned(), seq: tenant.seq, now_ms, op };
         // What is not written down was not promised: it stays spent in memory, and is denied.
-        let written = serde_json::to_vec(&entry)
+        let mut framed = Framed::default();
+        let written = serde_json::to_writer(&mut framed, &entry)
             .map_err(|error| failed(&error))
-            .and_then(|bytes| journal.append(&bytes).map_err(|error| failed(&error)));
+            .and_then(|()| journal.append_framed(framed).map_err(|error| failed(&error)));
         if let (Err(_), Op::Commit(commit)) = (&written, &entry.op) {
             tenant.unanswer(&commit.call_id);
         }

@@ -246,6 +246,9 @@ impl Tenant {
     }
 
     fn approved(&self, binding: &Binding, now_ms: i64) -> Vec<String> {
+        if self.bound.is_empty() {
+            return Vec::new();
+        }
         let open = self.bound.get(&binding.digest()).into_iter().flatten();
         let records = open.filter_map(|id| self.approvals.get(id));
         let mut asks: Vec<String> = records.flat_map(|record| record.covers(now_ms)).collect();
@@ -388,6 +391,9 @@ impl Tenant {
     }
 
     fn use_up(&mut self, commit: &Commit, now_ms: i64) {
+        if commit.verdict.approvals_used.is_empty() {
+            return;
+        }
         let open = self.bound.get(&commit.binding.digest()).cloned().unwrap_or_default();
         for id in open {
             let Some(record) = self.approvals.get_mut(&id) else { continue };

@@ -115,8 +115,8 @@ impl Caller {
         }
         let request = request.body(Body::from_stream(rest)).unwrap();
         self.requests.ready().await.unwrap();
-        let answers = self.requests.send_request(request).await.unwrap().into_body();
-        Conversation { messages, answers }
+        let (head, answers) = self.requests.send_request(request).await.unwrap().into_parts();
+        Conversation { messages, headers: head.headers, answers }
     }
 
     async fn send(
@@ -158,10 +158,39 @@ impl Caller {
 /// A stream of questions and answers.
 pub(crate) struct Conversation {
     messages: tokio::sync::mpsc::Sender<Bytes>,
+    headers: HeaderMap,
     answers: Incoming,
 }
 
 impl Conversation {
+    /// What the other side announced.
+    pub(crate) fn announced(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// Asks several in one piece, and takes as many answers.
+    pub(crate) async fn ask_all(&mut self, messages: &[Vec<u8>]) -> Vec<Bytes> {
+        let pieces: Vec<u8> = messages.iter().flat_map(|message| framed(message)).collect();
+        self.messages.send(pieces.into()).await.unwrap();
+        let (mut read, mut answers) = (Vec::new(), Vec::new());
+        let answered = async {
+            while answers.len() < messages.len() {
+                let frame = self.answers.frame().await.unwrap().unwrap();
+                read.extend_from_slice(&frame.into_data().unwrap());
+                while let Some(length) = read.get(1..5) {
+                    let length = u32::from_be_bytes(length.try_into().unwrap()) as usize + 5;
+                    if read.len() < length {
+                        break;
+                    }
+                    let rest = read.split_off(length);
+                    answers.push(Bytes::from(std::mem::replace(&mut read, rest).split_off(5)));
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, answered).await.unwrap();
+        answers
+    }
+
     /// Asks one more; `None` where there are no answers any more.
     pub(crate) async fn ask(&mut self, message: &[u8]) -> Option<Bytes> {
         self.messages.send(framed(message).into()).await.unwrap();

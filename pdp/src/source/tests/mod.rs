@@ -206,6 +206,7 @@ impl Home {
             min_version: 0,
             state_dir: self.path().join("state"),
             insecure_dev: false,
+            rego: Default::default(),
             poll_ms: 10,
             fetch: FetchConfig { timeout_ms: 5_000, ..FetchConfig::default() },
         }
