@@ -7,8 +7,11 @@
 //! - [`site`]: a folder with keys, a signed bundle and configurations, and what runs on it
 //! - [`issuer`]: a login server's tokens, honest and forged
 //! - [`client`]: requests over the wire and what comes back
+//! - [`http1`]: the same for load, at little cost
 //! - [`upstream`]: the tool server and the provider behind the enforcement points
+//! - [`redis`]: a shared store
 //! - [`evidence`]: what the audit logs say
+//! - [`standard`], [`pure`]: the bundles that decisions are measured with, and how they are loaded
 
 #![expect(
     clippy::unwrap_used,
@@ -19,7 +22,11 @@
 
 pub mod client;
 pub mod evidence;
+pub mod http1;
 pub mod issuer;
 pub mod process;
+pub mod pure;
+pub mod redis;
 pub mod site;
+pub mod standard;
 pub mod upstream;

@@ -13,9 +13,9 @@ use lictor_pdp::state::config::{SlicesConfig, StateConfig};
 use lictor_proto::call::{Call, Party, Resource, ResourceKind};
 use lictor_proto::decide::Decide as _;
 use lictor_proto::decision::Effect;
+use lictor_tests::redis::Server;
 use serde_json::{Value, json};
 
-use crate::redis::Server;
 use crate::{Case, case};
 
 /// People in whose name calls are made, in turn.

@@ -9,17 +9,14 @@
 //!
 //! - `decisions`: decision points in this process, asked as `lictor up` asks them
 //! - `store`: the shared store alone
-//! - `redis`: a server of our own
 
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    clippy::panic,
     reason = "a benchmark that cannot run ends"
 )]
 
 mod decisions;
-mod redis;
 mod store;
 
 use std::future::Future;
@@ -28,6 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use lictor_tests::redis::Server;
 
 /// The allocator of every program of ours.
 #[global_allocator]
@@ -66,7 +64,7 @@ fn case<F: Future<Output = ()> + Send + 'static>(
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let options = Options::parse();
-    let server = redis::Server::start().await;
+    let server = Server::start().await;
     let decisions = decisions::Points::start(&server).await;
     for in_flight in [1, 64] {
         compare("decisions", &decisions.cases(), in_flight, &options).await;

@@ -11,10 +11,10 @@ use lictor_policy_lib::limits::{LimitKind, LimitRequest, OnError, Unit, Window};
 use lictor_proto::call::Usage;
 use lictor_proto::decide::{Detail, Outcome, Settle};
 use lictor_proto::decision::{Effect, Reason};
+use lictor_tests::redis::Server;
 use redis::Script;
 use redis::aio::ConnectionManager;
 
-use crate::redis::Server;
 use crate::{Case, case};
 
 /// Sessions that calls belong to, in turn.

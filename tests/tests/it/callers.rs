@@ -78,8 +78,12 @@ async fn agents_and_actors_that_nobody_registered_are_seen_and_not_served() {
             .call_tool(&rig.mcp("accounting"), &token, "get_employee_cost_center", &args)
             .await;
         rig.refused(&answer, "agent_unknown", what);
-        let decided = rig.logged(lictor_audit::Kind::Decision, "/call_id", &answer.call_id());
-        assert_eq!(decided, 1, "{what}: the decision point's log has it too");
+        // A record that is bounded is on its way to the log when the answer is.
+        until("the decision point's log has it too", || async {
+            let decided = rig.logged(lictor_audit::Kind::Decision, "/call_id", &answer.call_id());
+            (decided == 1).then_some(())
+        })
+        .await;
     }
     assert!(rig.tools.arrived().is_empty());
     rig.ends_whole().await;
@@ -148,8 +152,11 @@ async fn a_call_that_brings_its_own_facts_is_refused() {
     assert_eq!(answer.status, 400, "{answer:?}");
     assert_eq!(answer.json()["reasons"][0]["id"], "fact_in_call", "{answer:?}");
     assert_eq!(answer.json()["effect"], "deny");
-    let records = lictor_tests::evidence::records(&rig.site.path("audit"));
-    let kind = lictor_audit::Kind::Decision;
-    assert!(lictor_tests::evidence::names(&records, kind, "fact_in_call"), "{records:#?}");
+    until("the refusal is in the log", || async {
+        let records = lictor_tests::evidence::records(&rig.site.path("audit"));
+        let kind = lictor_audit::Kind::Decision;
+        lictor_tests::evidence::names(&records, kind, "fact_in_call").then_some(())
+    })
+    .await;
     rig.ends_whole().await;
 }

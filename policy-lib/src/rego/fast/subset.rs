@@ -7,7 +7,7 @@ use regorus::unstable::{AssignOp, Expr, Literal, LiteralStmt, Query, Rule, RuleH
 
 use super::super::builtins;
 use super::super::source::Policy;
-use super::super::walk::{Node, Part, flatten, head_name, walk_outside};
+use super::super::walk::{Node, Part, flatten, head_name, walk_outside, walk_query, walk_rule};
 use crate::engine::Slow;
 
 /// Looks at every rule that can be reached, by its full path.
@@ -68,6 +68,7 @@ impl<'a> Subset<'a> {
         if head_name(rule).is_none_or(|(_, plain)| !plain) {
             return Err(self.slow(span, "a rule whose name has several parts"));
         }
+        self.names(rule)?;
         let mut todo = Vec::new();
         match rule {
             Rule::Default { args, value, .. } => {
@@ -120,6 +121,69 @@ impl<'a> Subset<'a> {
         Ok(())
     }
 
+    /// Each name is bound once, and a name that is an index is bound elsewhere: the engines do not
+    /// always agree on which binding is meant, and where a name is a new one.
+    fn names(&self, rule: &'a Rule) -> Result<(), Slow> {
+        let mut bound = BTreeSet::new();
+        let mut twice = false;
+        walk_rule(rule, &mut |node| {
+            if let Node::Binding(name) = node {
+                twice |= name != "_" && !bound.insert(name);
+            }
+        });
+        if twice {
+            return Err(self.slow(rule.span(), "a name that is bound twice in one rule"));
+        }
+        let mut odd = None;
+        walk_rule(rule, &mut |node| {
+            let Node::Reference(mut at) = node else { return };
+            while let Expr::RefBrack { refr, .. } | Expr::RefDot { refr, .. } = at {
+                if let Expr::RefBrack { index, .. } = at
+                    && let Expr::Var { span, .. } = index.as_ref()
+                    && span.text() != "_"
+                    && !bound.contains(span.text())
+                    && !self.is_rule(span.text())
+                {
+                    odd = Some(span);
+                }
+                at = refr;
+            }
+        });
+        match odd {
+            Some(span) => Err(self.slow(span, "an iteration by a name; write `some k, v in xs`")),
+            None => Ok(()),
+        }
+    }
+
+    fn is_rule(&self, name: &str) -> bool {
+        self.policy
+            .module
+            .policy
+            .iter()
+            .any(|rule| head_name(rule).is_some_and(|(own, _)| own == name))
+    }
+
+    /// A name that `every` binds must not be an index: the compiler takes it for a new one there.
+    fn no_index_of(&self, names: &[&str], query: &Query) -> Result<(), Slow> {
+        let mut found = None;
+        walk_query(query, &mut |node| {
+            let Node::Reference(mut at) = node else { return };
+            while let Expr::RefBrack { refr, .. } | Expr::RefDot { refr, .. } = at {
+                if let Expr::RefBrack { index, .. } = at
+                    && let Expr::Var { span, .. } = index.as_ref()
+                    && names.contains(&span.text())
+                {
+                    found = Some(span);
+                }
+                at = refr;
+            }
+        });
+        match found {
+            Some(span) => Err(self.slow(span, "an index that `every` binds")),
+            None => Ok(()),
+        }
+    }
+
     /// What is said must not iterate by itself: over what is no collection the interpreter reports
     /// an error then, and else finds nothing.
     fn no_iteration(&self, expr: &Expr) -> Result<(), Slow> {
@@ -162,7 +226,9 @@ impl<'a> Subset<'a> {
                 other => todo.push(Todo::Expr(other)),
             },
             Literal::NotExpr { expr, .. } => todo.push(Todo::Expr(expr)),
-            Literal::Every { domain, query, .. } => {
+            Literal::Every { key, value, domain, query, .. } => {
+                let names: Vec<&str> = key.iter().chain([value]).map(|name| name.text()).collect();
+                self.no_index_of(&names, query)?;
                 todo.extend([Todo::Expr(domain), Todo::Query(query)]);
             }
         }

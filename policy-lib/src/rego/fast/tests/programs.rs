@@ -199,7 +199,7 @@ impl Maker {
             7 if self.iterates => {
                 let collection = self.path();
                 let name = self.name();
-                let index = self.dice.once_in(2);
+                let index = !self.plain && self.dice.once_in(2);
                 if index {
                     let at = self.name();
                     self.bound.extend([name.clone(), at.clone()]);

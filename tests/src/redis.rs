@@ -1,15 +1,21 @@
-//! A server of our own, on a socket in a folder that is gone afterwards.
+//! A Redis of our own, on a socket in a folder that is gone afterwards. Debian: `redis-server`.
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-pub(crate) struct Server {
+/// A running `redis-server`. It ends with its owner.
+#[derive(Debug)]
+pub struct Server {
     child: Child,
     folder: tempfile::TempDir,
 }
 
 impl Server {
-    pub(crate) async fn start() -> Self {
+    /// Starts one and waits until it can be reached.
+    ///
+    /// # Panics
+    /// It is not installed.
+    pub async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).display().to_string();
         let child = Command::new("redis-server")
@@ -27,7 +33,15 @@ impl Server {
         Self { child, folder }
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where it is reached.
+    #[must_use]
+    pub fn url(&self) -> String {
         format!("unix:{}", self.folder.path().join("redis.sock").display())
     }
 }
