@@ -27,7 +27,7 @@ use lictor_pdp::state::{Commit, Committed, SessionKey, State};
 use lictor_pdp::{approvals, source};
 use lictor_policy_lib::bundle::{Files, Floor, Limits, Require, Source, Window, verify};
 use lictor_policy_lib::conclude::{CommitResult, Ids, conclude, dry_run};
-use lictor_policy_lib::engine::Budget;
+use lictor_policy_lib::engine::{Budget, Way};
 use lictor_policy_lib::evaluate::{Verdict, complete_facts, evaluate};
 use lictor_policy_lib::load::{LoadedBundle, Times};
 use lictor_policy_lib::plan::plan;
@@ -165,7 +165,9 @@ fn loaded(site: &Site) -> LoadedBundle {
     let now_ms = Clock::system().now_ms();
     let verified =
         verify(Source::Folder(files), &Require::AllowUnsigned, &floor, &limits, now_ms).unwrap();
-    LoadedBundle::load(verified, Times::Ignored).unwrap()
+    let mut bundle = LoadedBundle::load(verified, Times::Ignored).unwrap();
+    bundle.evaluate_by(Way::Fastest);
+    bundle
 }
 
 fn files_below(root: &Path, folder: &Path, into: &mut Vec<(String, Vec<u8>)>) {

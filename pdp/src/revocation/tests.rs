@@ -22,7 +22,7 @@ use super::operate::OperateError;
 use super::own::{OWN_FILE, OWN_LIFE_MS};
 use super::{ListStatus, OWN};
 use crate::clock::{Clock, new_id};
-use crate::config::{AuditConfig, PdpConfig};
+use crate::config::{AuditConfig, DurabilityRule, PdpConfig};
 use crate::decide::Pdp;
 use crate::peer::{Peer, PeerHandle};
 use crate::server::{Running, start};
@@ -45,6 +45,7 @@ struct Site {
     dir: tempfile::TempDir,
     now_ms: Arc<AtomicI64>,
     store: StateConfig,
+    durability: DurabilityRule,
 }
 
 impl Site {
@@ -58,7 +59,8 @@ impl Site {
         write(".manifest", r#"{"metadata":{"lictor":{"name":"t","version":1}}}"#);
         write("data.json", DATA);
         write("rego/u/u.rego", &format!("package lictor.u\n{RULES}"));
-        Self { dir, now_ms: Arc::new(AtomicI64::new(NOW_MS)), store: StateConfig::default() }
+        let (store, durability) = (StateConfig::default(), DurabilityRule::default());
+        Self { dir, now_ms: Arc::new(AtomicI64::new(NOW_MS)), store, durability }
     }
 
     fn root(&self) -> &Path {
@@ -77,7 +79,8 @@ impl Site {
             revocations,
             ..PdpConfig::default()
         };
-        let audit = AuditConfig { dir: self.root().join("audit"), ..AuditConfig::default() };
+        let (dir, durability) = (self.root().join("audit"), self.durability);
+        let audit = AuditConfig { dir, durability, ..AuditConfig::default() };
         let now_ms = Arc::clone(&self.now_ms);
         let clock = Clock::from_fn(move || now_ms.load(Ordering::Relaxed));
         start(config, &audit, None, clock).await
@@ -286,7 +289,8 @@ async fn a_kill_while_the_call_is_decided_wins() {
 
 #[tokio::test]
 async fn a_kill_while_the_record_is_written_wins() {
-    let site = Site::new();
+    // A record that is bounded is not waited for.
+    let site = Site { durability: DurabilityRule::Sync, ..Site::new() };
     let running = site.start().await;
     let pdp = running.pdp();
     let peer = pep();
