@@ -81,8 +81,10 @@ struct Template {
     call_id: usize,
     note: usize,
     caller: usize,
-    next: AtomicU64,
 }
+
+/// No two questions of a run have the same number: a call that is asked again is not decided again.
+static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// Digits of each number.
 const DIGITS: usize = 12;
@@ -103,12 +105,12 @@ impl Template {
         let call_id = find(number, 0);
         let note = find(number, call_id + DIGITS);
         let caller = find(caller, 0);
-        Self { call_id, note, caller, message, next: AtomicU64::new(0) }
+        Self { call_id, note, caller, message }
     }
 
     /// The next question, and its number.
     fn next(&self) -> (u64, Bytes) {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let mut message = self.message.clone();
         for (at, mut number) in
             [(self.call_id, number), (self.note, number), (self.caller, number % CALLERS)]
