@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use regorus::unstable::{AssignOp, Expr, Literal, LiteralStmt, Query, Rule, RuleHead, Span};
 
 use super::super::builtins;
+use super::super::names::RESERVED;
 use super::super::source::Policy;
 use super::super::walk::{Node, Part, flatten, head_name, walk_outside, walk_query, walk_rule};
 use crate::engine::Slow;
@@ -16,22 +17,34 @@ use crate::engine::Slow;
 /// The first form that is not in the subset, with its line.
 pub(super) fn check(policies: &[Policy], reached: &BTreeSet<&str>) -> Result<(), Slow> {
     let arities = arities(policies);
+    // Those of the loader ask, and were not written by anybody.
+    let own = format!("data.{RESERVED}.");
+    let mut unseen: BTreeSet<&str> =
+        reached.iter().copied().filter(|path| !path.starts_with(&own)).collect();
     for policy in policies.iter().filter(|policy| !policy.test) {
         for rule in &policy.module.policy {
-            if is_reached(policy, rule, reached) {
+            let paths = paths(policy, rule);
+            if paths.is_empty() || paths.iter().any(|path| reached.contains(path.as_str())) {
+                unseen.retain(|path| !paths.iter().any(|own| own == path));
                 Subset { policy, arities: &arities }.rule(rule)?;
             }
         }
     }
-    Ok(())
+    // The engine may spell a path otherwise than it is spelled here.
+    match unseen.first() {
+        Some(path) => {
+            Err(Slow::new("", &format!("the rule `{path}`, which cannot be found again")))
+        }
+        None => Ok(()),
+    }
 }
 
-/// A rule of a decision is asked by its copy, which has the same head and body.
-fn is_reached(policy: &Policy, rule: &Rule, reached: &BTreeSet<&str>) -> bool {
-    let Some((name, true)) = head_name(rule) else { return true };
+/// What a program may call a rule: a rule of a decision is asked by its copy, which has the same
+/// head and body. Empty for a name of several parts.
+fn paths(policy: &Policy, rule: &Rule) -> Vec<String> {
+    let Some((name, true)) = head_name(rule) else { return Vec::new() };
     let package = policy.package.join(".");
-    let copy = format!("data.{package}.{}_{name}", super::super::names::RESERVED);
-    reached.contains(format!("data.{package}.{name}").as_str()) || reached.contains(copy.as_str())
+    vec![format!("data.{package}.{name}"), format!("data.{package}.{RESERVED}_{name}")]
 }
 
 /// How many parameters the functions of a name take.
@@ -136,18 +149,8 @@ impl<'a> Subset<'a> {
         }
         let mut odd = None;
         walk_rule(rule, &mut |node| {
-            let Node::Reference(mut at) = node else { return };
-            while let Expr::RefBrack { refr, .. } | Expr::RefDot { refr, .. } = at {
-                if let Expr::RefBrack { index, .. } = at
-                    && let Expr::Var { span, .. } = index.as_ref()
-                    && span.text() != "_"
-                    && !bound.contains(span.text())
-                    && !self.is_rule(span.text())
-                {
-                    odd = Some(span);
-                }
-                at = refr;
-            }
+            let known = |name: &str| name == "_" || bound.contains(name) || self.is_rule(name);
+            odd = odd.or_else(|| index_names(&node).find(|span| !known(span.text())));
         });
         match odd {
             Some(span) => Err(self.slow(span, "an iteration by a name; write `some k, v in xs`")),
@@ -167,16 +170,7 @@ impl<'a> Subset<'a> {
     fn no_index_of(&self, names: &[&str], query: &Query) -> Result<(), Slow> {
         let mut found = None;
         walk_query(query, &mut |node| {
-            let Node::Reference(mut at) = node else { return };
-            while let Expr::RefBrack { refr, .. } | Expr::RefDot { refr, .. } = at {
-                if let Expr::RefBrack { index, .. } = at
-                    && let Expr::Var { span, .. } = index.as_ref()
-                    && names.contains(&span.text())
-                {
-                    found = Some(span);
-                }
-                at = refr;
-            }
+            found = found.or_else(|| index_names(&node).find(|span| names.contains(&span.text())));
         });
         match found {
             Some(span) => Err(self.slow(span, "an index that `every` binds")),
@@ -300,6 +294,25 @@ impl<'a> Subset<'a> {
             None => builtins::arity(&name) == given,
         }
     }
+}
+
+/// The names that are indices of a reference, outermost first.
+fn index_names<'a>(node: &Node<'a>) -> impl Iterator<Item = &'a Span> + use<'a> {
+    let first = match node {
+        Node::Reference(expr) => Some(*expr),
+        _ => None,
+    };
+    let steps = std::iter::successors(first, |at| match at {
+        Expr::RefBrack { refr, .. } | Expr::RefDot { refr, .. } => Some(refr.as_ref()),
+        _ => None,
+    });
+    steps.filter_map(|step| match step {
+        Expr::RefBrack { index, .. } => match index.as_ref() {
+            Expr::Var { span, .. } => Some(span),
+            _ => None,
+        },
+        _ => None,
+    })
 }
 
 /// The name of a variable, other than the one that stands for anything.

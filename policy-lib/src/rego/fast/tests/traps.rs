@@ -255,6 +255,17 @@ fn a_function_with_many_parameters_is_not_proved() {
 }
 
 #[test]
+fn a_rule_whose_path_is_spelled_otherwise_is_not_proved() {
+    let helper = "package lib[\"a-b\"]\nlevel := 1 if input.context.args.a\nelse := 2\n";
+    let unit = "package lictor.u\nimport data.lib[\"a-b\"] as odd\nallow if odd.level == 1\n";
+    let files = [("rego/lib/h.rego", helper), ("rego/u/u.rego", unit)];
+    let (engine, problems) = RegoEngine::load(&Bundle::of(&files).source());
+    let engine = engine.unwrap_or_else(|| panic!("{problems:?}"));
+    let Err(slow) = &engine.fast else { panic!("proved") };
+    assert!(slow.why.contains("which cannot be found again"), "{slow:?}");
+}
+
+#[test]
 fn what_no_decision_reaches_does_not_matter() {
     let rules = "allow if input.context.args.a\n_unused := {k: v | some k, v in data.t}\n";
     let mut engine = Bundle::unit(rules).data(DATA).engine();
